@@ -1,0 +1,1 @@
+"""aigrid: an open AI grid; see docs/ARCHITECTURE.md."""

@@ -1,0 +1,1 @@
+"""Digital workers (no code yet)."""

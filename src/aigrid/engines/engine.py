@@ -1,0 +1,122 @@
+"""The one seam between a site and whatever runs a model.
+
+A site turns an HTTP request into a `Job`, hands it to an `Engine`, and turns the `Chunk`s that come
+back into an answer. `embedded` and `upstream` implement it; `scripted` is the double for tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation, as in the OpenAI API."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen; the names and meanings of the OpenAI API.
+
+    Attributes:
+        max_tokens: tokens to make at most; None for as many as the context holds.
+        temperature: 0 is greedy.
+        top_p: nucleus mass in (0, 1].
+        seed: the same seed, prompt and package give the same answer; None draws one.
+        stop: the answer ends before the first of these strings.
+        logprobs: report the log-probability of each chosen token.
+        top_logprobs: and of this many likeliest alternatives, 0 to 20.
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: bool = False
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One generation: either `messages` (chat) or `prompt` (completion: text or token ids)."""
+
+    job_id: str
+    sampling: Sampling
+    messages: tuple[Message, ...] = ()
+    prompt: str | tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A chosen token, its natural log-probability, and the likeliest alternatives."""
+
+    token: str
+    token_id: int
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next piece of an answer.
+
+    Attributes:
+        text: new text; may be empty, and may hold several tokens.
+        prompt_tokens: length of the prompt.
+        completion_tokens: tokens made so far, this chunk included.
+        finish_reason: None until the last chunk, then `stop` or `length`.
+        logprobs: one entry per token of this chunk where they were asked for.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What an engine is doing: a gauge for each of running and waiting jobs, counters since start."""
+
+    running: int
+    waiting: int
+    tokens_total: int
+    prompt_tokens_total: int
+    jobs_total: int
+
+
+class Engine(Protocol):
+    """Runs one package."""
+
+    def generate(self, job: Job) -> AsyncIterator[Chunk]:
+        """Stream an answer; closing the iterator frees its place at once.
+
+        Raises (on the first step of the iterator):
+            InvalidRequestError: the prompt is longer than the context, or asks the impossible.
+            OverloadedError: the waiting line is full.
+            UnavailableError: the engine is closed or its upstream cannot be reached.
+        """
+        ...
+
+    def set_share(self, share: float) -> None:
+        """Use at most this fraction (0 to 1) of the compute; 0 pauses between steps."""
+        ...
+
+    def set_gate(self, may_step: Callable[[], bool]) -> None:
+        """Ask `may_step` before each step; the engine waits while it answers False."""
+        ...
+
+    def load(self) -> EngineLoad:
+        """Gauges and counters, read from any thread."""
+        ...
+
+    async def close(self) -> None:
+        """Stop; jobs in flight end with UnavailableError."""
+        ...

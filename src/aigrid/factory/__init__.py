@@ -1,0 +1,1 @@
+"""The factory: from data to a model directory."""

@@ -1,0 +1,1 @@
+"""The live grid: supervisor, control plane, gateway and site processes."""

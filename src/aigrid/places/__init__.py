@@ -1,0 +1,1 @@
+"""Cameras to events to answers (no code yet)."""

@@ -1,0 +1,1 @@
+"""Worlds, school, mimic, gen, control, fleet (no code yet)."""

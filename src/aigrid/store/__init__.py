@@ -1,0 +1,1 @@
+"""The store: packages as OCI artifacts, signatures, catalogue, registries."""

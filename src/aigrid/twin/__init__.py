@@ -1,0 +1,1 @@
+"""The simulated grid: the same orchestrator, driven by an event heap."""
