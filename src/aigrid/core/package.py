@@ -180,17 +180,22 @@ def _known(noun: type, raw: Any, origin: str) -> dict[str, Any]:
     for key in raw:
         if key not in known:
             raise ConfigurationError(
-                f"{origin}: unknown key {key!r}", next_step=f"known keys: {', '.join(sorted(known))}"
+                f"{origin}: unknown key {key!r}",
+                next_step=f"known keys: {', '.join(sorted(known))}",
             )
     return raw
 
 
 def _build(noun: type, raw: Any, origin: str) -> Any:
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in _known(noun, raw, origin).items()}
+    values = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in _known(noun, raw, origin).items()
+    }
     for f in fields(noun):
         expected = _SCALARS.get(str(f.type))
-        if expected and f.name in values and (
-            not isinstance(values[f.name], expected) or isinstance(values[f.name], bool)
+        if (
+            expected
+            and f.name in values
+            and (not isinstance(values[f.name], expected) or isinstance(values[f.name], bool))
         ):
             raise ConfigurationError(
                 f"{origin}: {f.name} is {values[f.name]!r}", next_step=f"give it as {f.type}"

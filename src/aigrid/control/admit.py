@@ -1,0 +1,42 @@
+"""Admission and choice, request by request: pure, called by gateways and sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def admit(running: int, waiting: int, queue_limit: int, share: float) -> str:
+    """Whether a site takes one more job.
+
+    Args:
+        running: jobs that take steps.
+        waiting: jobs in line.
+        queue_limit: longest line.
+        share: compute that the radio leaves to AI, 0 to 1.
+
+    Returns:
+        `""` to take it, else the reason: `paused` (no share, and nothing would move) or `full`.
+    """
+    if share <= 0.0:
+        return "paused"
+    if waiting >= queue_limit:
+        return "full"
+    return ""
+
+
+def order(weights: Sequence[float], in_flight: Sequence[int]) -> list[int]:
+    """The order in which to try candidates: the least loaded for its weight first.
+
+    Deterministic, and it does not herd: each request sent raises the next one's price there. With
+    n requests in flight each candidate holds about n times its weight, as weighted round-robin
+    would give, but it also notices who is slow.
+
+    Args:
+        weights: of the routing table, best first; positive.
+        in_flight: requests that this gateway has open at each candidate.
+
+    Returns:
+        indices into `weights`; ties go to the earlier candidate.
+    """
+    price = [(held + 1) / weight for weight, held in zip(weights, in_flight, strict=True)]
+    return sorted(range(len(price)), key=price.__getitem__)

@@ -1,0 +1,250 @@
+"""The orchestrator: `handle(now_s, event) -> commands`.
+
+A thin shell that keeps the columns and calls the kernels (`forecast`, `place`, `route`, `guard`).
+It reads no clock and does no I/O, so that the twin and the live grid drive the very same object,
+and a recording of its events replays to the same commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from aigrid.control import forecast, guard, place, route
+from aigrid.control.policy import Policy
+from aigrid.core.events import (
+    AskToJoin,
+    Command,
+    Event,
+    Heartbeat,
+    PublishRoutes,
+    ReplicaReport,
+    ServiceDeployed,
+    ServiceUndeployed,
+    SetShare,
+    SiteJoined,
+    SiteLeft,
+    SiteStatusChanged,
+    SiteUnreachable,
+    StartReplica,
+    StopReplica,
+    Tick,
+)
+from aigrid.core.routing import RoutingTable
+from aigrid.core.state import LEFT, LOST, NO_VERSION, STATUS_NAMES, UP, GridState
+
+
+class Orchestrator:
+    """Keeps the grid's state and answers events with commands.
+
+    Args:
+        policy: the dials.
+    """
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.policy = policy or Policy()
+        self.state = GridState()
+        self.routes = RoutingTable()
+        self.routes_version = 0
+        self._routes_at_s = -1e18
+        self._reach = np.zeros((1, self.policy.candidates), np.int32)
+        self._topology_stale = True
+        self._routes_stale = True
+        self._handlers: dict[type, Callable[[float, Any], Iterator[Command]]] = {
+            SiteJoined: self._site_joined,
+            SiteLeft: self._site_left,
+            Heartbeat: self._heartbeat,
+            SiteUnreachable: self._site_unreachable,
+            ServiceDeployed: self._service_deployed,
+            ServiceUndeployed: self._service_undeployed,
+            Tick: self._tick,
+        }
+
+    def handle(self, now_s: float, event: Event) -> list[Command]:
+        """What to do about one event.
+
+        Args:
+            now_s: time of the event, seconds on any clock that never goes back.
+            event: what happened.
+
+        Returns:
+            commands in the order to carry them out.
+        """
+        commands = list(self._handlers[type(event)](now_s, event))
+        commands += self._refresh_routes(now_s)
+        return commands
+
+    # -- sites ---------------------------------------------------------------------------------
+
+    def _site_joined(self, now_s: float, event: SiteJoined) -> Iterator[Command]:
+        row = self.state.put_site(event.site)
+        sites = self.state.sites
+        self.state.forget_replicas(row)
+        sites.slots_on_time[row] = sites.slots_missed[row] = 0
+        sites.heartbeat_s[row] = now_s
+        sites.share[row] = 0.0 if sites.has_radio[row] else 1.0
+        sites.share_set_s[row] = now_s
+        self._topology_stale = self._routes_stale = True
+        yield from self._set_status(row, UP)
+        yield SetShare(event.site.name, float(sites.share[row]))
+        yield from self._place(now_s)
+
+    def _site_left(self, now_s: float, event: SiteLeft) -> Iterator[Command]:
+        row = self.state.site_row.get(event.site)
+        if row is not None:
+            self.state.forget_replicas(row)
+            yield from self._set_status(row, LEFT)
+
+    def _site_unreachable(self, now_s: float, event: SiteUnreachable) -> Iterator[Command]:
+        row = self.state.site_row.get(event.site)
+        if row is not None and self.state.sites.status[row] == UP:
+            yield from self._set_status(row, LOST)
+
+    def _set_status(self, row: int, status: int) -> Iterator[Command]:
+        if self.state.sites.status[row] != status:
+            self.state.sites.status[row] = status
+            self._routes_stale = True
+            yield SiteStatusChanged(self.state.site_names[row], STATUS_NAMES[status])
+
+    def _heartbeat(self, now_s: float, beat: Heartbeat) -> Iterator[Command]:
+        row = self.state.site_row.get(beat.site)
+        if row is None or self.state.sites.status[row] == LEFT:
+            yield AskToJoin(beat.site)
+            return
+        sites = self.state.sites
+        sites.heartbeat_s[row] = now_s
+        sites.radio_load[row] = beat.radio_load
+        sites.radio_need_cores[row] = beat.radio_need_cores
+        # A front-end that restarted counts from zero again: then its misses so far are all new.
+        restarted = beat.slots_missed < sites.slots_missed[row]
+        before = 0 if restarted else sites.slots_missed[row]
+        sites.missed_lately[row] = beat.slots_missed > before
+        sites.slots_on_time[row] = beat.slots_on_time
+        sites.slots_missed[row] = beat.slots_missed
+        for report in beat.replicas:
+            self._note_replica(now_s, row, report)
+        yield from self._set_status(row, UP)
+        yield from self._guard(now_s, row)
+        yield from self._place(now_s, only=row)
+
+    # -- services ------------------------------------------------------------------------------
+
+    def _service_deployed(self, now_s: float, event: ServiceDeployed) -> Iterator[Command]:
+        column = self.state.put_service(event.service)
+        services = self.state.services
+        if event.digest not in services.digests[column]:
+            services.digests[column].append(event.digest)
+        services.version[column] = services.digests[column].index(event.digest)
+        services.wanted[column] = True
+        services.memory_mb[column] = event.memory_mb
+        services.compute_cores[column] = event.compute_cores
+        services.regions[column] = tuple(self.state.region_index(r) for r in event.regions)
+        self.state.replicas.failures[:, column] = 0
+        self.state.replicas.failed[:, column] = NO_VERSION
+        self._routes_stale = True
+        yield from self._place(now_s)
+
+    def _service_undeployed(self, now_s: float, event: ServiceUndeployed) -> Iterator[Command]:
+        column = self.state.service_row.get(event.service)
+        if column is not None:
+            self.state.services.wanted[column] = False
+            self._routes_stale = True
+            yield from self._place(now_s)
+
+    def _note_replica(self, now_s: float, row: int, report: ReplicaReport) -> None:
+        column = self.state.service_row.get(report.service)
+        if column is None:
+            return
+        replicas = self.state.replicas
+        before = replicas.serving[row, column]
+        replicas.serving[row, column] = self._version(column, report.digest)
+        self._routes_stale |= bool(before != replicas.serving[row, column])
+        replicas.running[row, column] = report.running
+        replicas.waiting[row, column] = report.waiting
+        replicas.tokens_per_s[row, column] = report.tokens_per_s
+        replicas.requests_per_s[row, column] = report.requests_per_s
+        if report.state == "failed":
+            self._note_failure(now_s, row, column, self._version(column, report.pending))
+
+    def _note_failure(self, now_s: float, row: int, column: int, version: int) -> None:
+        replicas = self.state.replicas
+        if version == NO_VERSION or replicas.started[row, column] != version:
+            return
+        replicas.started[row, column] = replicas.serving[row, column]
+        replicas.failed[row, column] = version
+        pause_s = self.policy.retry_s * 2.0 ** float(min(replicas.failures[row, column], 16))
+        replicas.failures[row, column] += 1
+        replicas.retry_at_s[row, column] = now_s + min(pause_s, self.policy.retry_max_s)
+
+    def _version(self, column: int, digest: str) -> int:
+        known = self.state.services.digests[column]
+        return known.index(digest) if digest in known else NO_VERSION
+
+    # -- decisions -----------------------------------------------------------------------------
+
+    def _place(self, now_s: float, only: int | None = None) -> Iterator[Command]:
+        """Start what is wanted and not started, stop what is not wanted; all sites, or one."""
+        state, replicas = self.state, self.state.replicas
+        sites, services = state.site_count, state.service_count
+        wanted = place.wanted(state)
+        replicas.wanted[:sites, :services] = wanted
+        started = replicas.started[:sites, :services]
+        version = state.services.version[:services]
+        held_back = (replicas.failed[:sites, :services] == version) & (
+            replicas.retry_at_s[:sites, :services] > now_s
+        )
+        start = wanted & (started != version) & ~held_back
+        present = (state.sites.status[:sites] == UP)[:, None]
+        stop = ~wanted & (started != NO_VERSION) & present
+        for row, column in np.argwhere(start | stop).tolist():
+            if only is None or row == only:
+                yield self._start_or_stop(row, column, bool(start[row, column]))
+
+    def _start_or_stop(self, row: int, column: int, start: bool) -> Command:
+        site, service = self.state.site_names[row], self.state.service_names[column]
+        if not start:
+            self.state.replicas.started[row, column] = NO_VERSION
+            return StopReplica(site, service)
+        version = int(self.state.services.version[column])
+        self.state.replicas.started[row, column] = version
+        return StartReplica(site, service, self.state.services.digests[column][version])
+
+    def _guard(self, now_s: float, row: int) -> Iterator[Command]:
+        sites, one = self.state.sites, slice(row, row + 1)
+        new = guard.shares(
+            self.policy,
+            forecast.radio_need(sites.radio_need_cores[one]),
+            sites.compute_cores[one],
+            sites.has_radio[one],
+            sites.missed_lately[one],
+            sites.share[one],
+            now_s - sites.share_set_s[one],
+        )[0]
+        if new != sites.share[row]:
+            self._routes_stale |= (new == 0.0) != (sites.share[row] == 0.0)
+            sites.share[row], sites.share_set_s[row] = new, now_s
+            yield SetShare(self.state.site_names[row], round(float(new), 4))
+
+    def _tick(self, now_s: float, event: Tick) -> Iterator[Command]:
+        sites, count = self.state.sites, self.state.site_count
+        silent = now_s - sites.heartbeat_s[:count] > self.policy.heartbeat_timeout_s
+        for row in np.flatnonzero(silent & (sites.status[:count] == UP)).tolist():
+            yield from self._set_status(row, LOST)
+        yield from self._place(now_s)
+
+    def _refresh_routes(self, now_s: float) -> Iterator[Command]:
+        """Publish a new table when something came or went, or when weights have moved enough."""
+        due = now_s - self._routes_at_s >= self.policy.route_period_s
+        if not (due or self._routes_stale):
+            return
+        if self._topology_stale:
+            self._reach = route.candidates(self.state, self.policy.candidates)
+            self._topology_stale = False
+        self._routes_at_s, self._routes_stale = now_s, False
+        table = route.table(self.policy, self.state, self._reach, self.routes)
+        if route.changed(self.policy, table, self.routes):
+            self.routes = table
+            self.routes_version += 1
+            yield PublishRoutes(self.routes_version, table)

@@ -1,0 +1,190 @@
+"""What happens (events) and what is to be done about it (commands).
+
+Both are frozen values without behaviour: `control.orchestrator.handle(now_s, event)` turns the
+first into the second, in the twin and live alike, and a recording of events replays to the same
+commands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from aigrid.core.routing import RoutingTable
+from aigrid.core.site import Site
+
+REPLICA_STATES = ("starting", "ready", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteJoined:
+    """A site started (again) and holds no replica yet."""
+
+    site: Site
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLeft:
+    """A site was taken out on purpose."""
+
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReport:
+    """One service on one site, as the site sees it.
+
+    Attributes:
+        service: the service's name.
+        digest: package that serves now; empty when none does yet.
+        pending: package being fetched, or that failed; empty when there is none.
+        state: `starting`, `ready` or `failed`; `failed` speaks of `pending`.
+        error: one line, where `failed`.
+        running: jobs that take steps now.
+        waiting: jobs in line.
+        tokens_per_s: tokens made a second, over the last second or so.
+        requests_per_s: jobs ended a second, likewise.
+    """
+
+    service: str
+    digest: str
+    pending: str
+    state: str
+    error: str = ""
+    running: int = 0
+    waiting: int = 0
+    tokens_per_s: float = 0.0
+    requests_per_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A site is alive, and this is how it does.
+
+    Attributes:
+        site: the site's name.
+        radio_load: scheduled share of the resource blocks, 0 to 1.
+        radio_need_cores: compute the radio needs, a high quantile, in cores.
+        slots_on_time: radio slots processed before their deadline, since the front-end started.
+        slots_missed: radio slots late or dropped, likewise.
+        replicas: every service that the site holds or tried to hold.
+    """
+
+    site: str
+    radio_load: float = 0.0
+    radio_need_cores: float = 0.0
+    slots_on_time: int = 0
+    slots_missed: int = 0
+    replicas: tuple[ReplicaReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SiteUnreachable:
+    """A gateway could not connect to a site that the routing table names."""
+
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDeployed:
+    """A service is wanted, or wanted in another version.
+
+    Attributes:
+        service: name, also the OpenAI `model`.
+        digest: the package's manifest digest.
+        memory_mb: what one replica needs.
+        compute_cores: cores one replica keeps busy flat out.
+        regions: regions it may run in; empty for all.
+    """
+
+    service: str
+    digest: str
+    memory_mb: int
+    compute_cores: float = 1.0
+    regions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUndeployed:
+    """A service is no longer wanted."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed: look for silent sites, retry what failed, refresh the routes."""
+
+
+Event = (
+    SiteJoined | SiteLeft | Heartbeat | SiteUnreachable | ServiceDeployed | ServiceUndeployed | Tick
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AskToJoin:
+    """The orchestrator does not know this site: it shall join (again)."""
+
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartReplica:
+    """Fetch, verify and serve a package on a site; an older version serves until it is ready."""
+
+    site: str
+    service: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopReplica:
+    """Serve a service on a site no longer."""
+
+    site: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetShare:
+    """AI on a site may use this fraction (0 to 1) of the site's compute."""
+
+    site: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStatusChanged:
+    """A site is now `up`, `lost` (silent or unreachable) or `left`; for people and logs."""
+
+    site: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRoutes:
+    """Gateways shall use this routing table from now on."""
+
+    version: int
+    table: RoutingTable = field(hash=False)
+
+
+Command = AskToJoin | StartReplica | StopReplica | SetShare | SiteStatusChanged | PublishRoutes
+
+EVENT_TYPES: tuple[Any, ...] = (
+    SiteJoined,
+    SiteLeft,
+    Heartbeat,
+    SiteUnreachable,
+    ServiceDeployed,
+    ServiceUndeployed,
+    Tick,
+)
+COMMAND_TYPES: tuple[Any, ...] = (
+    AskToJoin,
+    StartReplica,
+    StopReplica,
+    SetShare,
+    SiteStatusChanged,
+    PublishRoutes,
+)

@@ -1,0 +1,71 @@
+"""The routing table: the contract between the control plane, which writes it, and the gateways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ANY_ORIGIN = "*"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoutingTable:
+    """For every (origin, service) an ordered list of candidate sites with weights.
+
+    The first origin is `*`, for requests that name none.
+
+    Attributes:
+        origins: names of the O origins (`*`, then sites).
+        services: names of the S services.
+        sites: names of the N sites that `candidate` points into.
+        candidate: (O, S, K) int32, row of the k-th candidate in `sites`; -1 past the last.
+        weight: (O, S, K) float32, share of the load; rows sum to 1, or to 0 where nobody serves.
+    """
+
+    origins: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
+    candidate: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int32))
+    weight: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+
+    def candidates(self, origin: str, service: str) -> list[tuple[str, float]]:
+        """Sites and weights, best first, for one origin; unknown origins are treated as `*`.
+
+        Returns an empty list where the service is unknown or nobody serves it.
+        """
+        if service not in self.services or not self.origins:
+            return []
+        row = self.origins.index(origin) if origin in self.origins else 0
+        column = self.services.index(service)
+        pairs = zip(self.candidate[row, column], self.weight[row, column], strict=True)
+        return [(self.sites[int(site)], float(w)) for site, w in pairs if site >= 0 and w > 0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; weights rounded to 4 digits, as they are compared in replays."""
+        return {
+            "origins": list(self.origins),
+            "services": list(self.services),
+            "sites": list(self.sites),
+            "candidate": self.candidate.tolist(),
+            "weight": [[[round(float(w), 4) for w in ws] for ws in s] for s in self.weight],
+        }
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> RoutingTable:
+        """Read `to_dict` back."""
+        shape = (len(raw["origins"]), len(raw["services"]), -1)
+        empty = not raw["origins"] or not raw["services"]
+        return cls(
+            origins=tuple(raw["origins"]),
+            services=tuple(raw["services"]),
+            sites=tuple(raw["sites"]),
+            candidate=np.zeros((0, 0, 0), np.int32)
+            if empty
+            else np.asarray(raw["candidate"], np.int32).reshape(shape),
+            weight=np.zeros((0, 0, 0), np.float32)
+            if empty
+            else np.asarray(raw["weight"], np.float32).reshape(shape),
+        )
