@@ -117,17 +117,23 @@ class Orchestrator:
         sites.heartbeat_s[row] = now_s
         sites.radio_load[row] = beat.radio_load
         sites.radio_need_cores[row] = beat.radio_need_cores
-        # A front-end that restarted counts from zero again: then its misses so far are all new.
-        restarted = beat.slots_missed < sites.slots_missed[row]
-        before = 0 if restarted else sites.slots_missed[row]
-        sites.missed_lately[row] = beat.slots_missed > before
-        sites.slots_on_time[row] = beat.slots_on_time
-        sites.slots_missed[row] = beat.slots_missed
+        self._note_slots(row, beat)
         for report in beat.replicas:
             self._note_replica(now_s, row, report)
         yield from self._set_status(row, UP)
         yield from self._guard(now_s, row)
         yield from self._place(now_s, only=row)
+
+    def _note_slots(self, row: int, beat: Heartbeat) -> None:
+        """Count slots; a front-end that restarted counts from zero, so all it counted is new."""
+        sites = self.state.sites
+        on_time = beat.slots_on_time - int(sites.slots_on_time[row])
+        missed = beat.slots_missed - int(sites.slots_missed[row])
+        if on_time < 0 or missed < 0:
+            on_time, missed = beat.slots_on_time, beat.slots_missed
+        sites.missed_lately[row] = missed > self.policy.guard_miss_rate * (on_time + missed)
+        sites.slots_on_time[row] = beat.slots_on_time
+        sites.slots_missed[row] = beat.slots_missed
 
     # -- services ------------------------------------------------------------------------------
 

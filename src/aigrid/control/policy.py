@@ -23,7 +23,8 @@ class Policy:
         guard_step: a share changes at once when it must fall, and otherwise only by this or more.
         guard_rise_per_s: fastest growth of a share.
         guard_floor: a share below this is no share: AI on the site pauses.
-        guard_miss_factor: a share is multiplied by this when slots were missed since the last look.
+        guard_miss_rate: fraction of slots missed since the last look that is too many.
+        guard_miss_factor: a share is multiplied by this when too many were missed.
         retry_s: first pause after a failed replica start; doubles with each failure.
         retry_max_s: longest such pause.
     """
@@ -37,6 +38,7 @@ class Policy:
     guard_step: float = 0.05
     guard_rise_per_s: float = 0.2
     guard_floor: float = 0.05
+    guard_miss_rate: float = 0.01
     guard_miss_factor: float = 0.5
     retry_s: float = 5.0
     retry_max_s: float = 300.0

@@ -26,14 +26,15 @@ def one_way_ms(
         np.sin((lat[rows] - lat[others]) / 2) ** 2
         + np.cos(lat[rows]) * np.cos(lat[others]) * np.sin((lon[rows] - lon[others]) / 2) ** 2
     )
-    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half)) * FIBRE_MS_PER_KM
+    distance_km: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half))
+    return distance_km * FIBRE_MS_PER_KM
 
 
 def candidates(state: GridState, width: int) -> NDArray[np.int32]:
     """The sites that each origin may be served by, nearest first.
 
-    An origin's candidates are itself, its siblings under the same hub, then the sites above it up
-    to the root, then the root's other children. The row of `*` holds the sites from the root down.
+    An origin's candidates are itself, its siblings under the same parent, the parent, the parent's
+    siblings, and so on up to the root. The row of `*` holds the sites from the root down.
 
     Returns:
         (1 + sites, width) int32 rows of sites; -1 past the last.
@@ -68,7 +69,7 @@ def _family(state: GridState, row: int, children: dict[int, list[int]], width: i
 
 
 def capacity(state: GridState) -> NDArray[np.float64]:
-    """What each replica can take, (sites, services): cores for AI, less what waits there already."""
+    """What each replica can take, (sites, services): cores for AI, less what waits there."""
     sites, services = state.site_count, state.service_count
     columns, replicas = state.sites, state.replicas
     serving = replicas.serving[:sites, :services] != NO_VERSION
@@ -125,7 +126,8 @@ def _damped(
     steady = (fresh > 0) & (old > 0)
     mixed = np.where(steady, policy.route_damping * old + (1 - policy.route_damping) * fresh, fresh)
     total = mixed.sum(axis=2, keepdims=True)
-    return np.divide(mixed, total, out=np.zeros_like(mixed), where=total > 0)
+    damped: NDArray[np.float64] = np.divide(mixed, total, out=np.zeros_like(mixed), where=total > 0)
+    return damped
 
 
 def changed(policy: Policy, new: RoutingTable, old: RoutingTable) -> bool:

@@ -30,7 +30,7 @@ class AigridError(Exception):
 
 
 class ConfigurationError(AigridError):
-    """A file or option that a person wrote cannot be used (unknown key, wrong type, out of range)."""
+    """A file or option that a person wrote cannot be used (unknown key, wrong type)."""
 
     exit_code = 2
     http_status = 400

@@ -71,7 +71,7 @@ _VERSION_COLUMNS = ("started", "serving", "failed")
 
 @dataclass(slots=True)
 class ServiceColumns:
-    """One row per service; `digests[s]` lists the versions ever wanted, `version[s]` the present."""
+    """One row per service; `version[s]` points into `digests[s]`, the versions ever wanted."""
 
     wanted: BoolColumn = field(default_factory=lambda: np.zeros(0, np.bool_))
     version: IntColumn = field(default_factory=lambda: np.zeros(0, np.int32))
