@@ -1,0 +1,339 @@
+"""The embedded engine: continuous batching over ONNX Runtime in one worker thread.
+
+Streams share decode steps. A new job's prompt is fed in pieces between those steps, so that a long
+prompt delays the others by one piece at most. Chunks leave in flushes: a first token and an end at
+once, everything else every 10 ms, because waking the event loop once a token costs throughput.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.core.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    OverloadedError,
+    UnavailableError,
+)
+from aigrid.engines.chat import ChatTemplate
+from aigrid.engines.decoder import Decoder
+from aigrid.engines.engine import Chunk, EngineLoad, Job
+from aigrid.engines.mailbox import Mailbox, Outbox
+from aigrid.engines.pace import Pace
+from aigrid.engines.sampling import log_softmax
+from aigrid.engines.sequence import Sequence
+from aigrid.engines.text import Vocabulary
+
+PREFILL_PIECE = 64
+FLUSH_S = 0.010
+IDLE_WAIT_S = 1.0
+CLOSE_WAIT_S = 5.0
+
+
+class EmbeddedEngine:
+    """Runs a package made by the factory on the CPU. Make one with `open`."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        vocabulary: Vocabulary,
+        template: ChatTemplate,
+        eos: frozenset[int],
+        queue_limit: int,
+    ) -> None:
+        self.context_tokens = decoder.context_tokens
+        self._decoder = decoder
+        self._vocabulary = vocabulary
+        self._template = template
+        self._eos = eos
+        self._queue_limit = queue_limit
+        self._pace = Pace()
+        self._outbox = Outbox()
+        self._flushed_s = 0.0
+        self._wake = threading.Condition()
+        self._waiting: deque[Sequence] = deque()
+        self._filling: Sequence | None = None  # in slot len(self._decoding)
+        self._decoding: list[Sequence] = []  # the one at place k is in slot k
+        self._ended: UnavailableError | None = None
+        self._tokens_total = self._prompt_tokens_total = self._jobs_total = 0
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(
+        cls, model_dir: Path, *, threads: int = 1, max_batch: int = 8, queue_limit: int = 256
+    ) -> EmbeddedEngine:
+        """Open a package's files.
+
+        Args:
+            model_dir: holds `config.json`, `tokenizer.json` and `onnx/model.onnx`.
+            threads: threads inside one operator.
+            max_batch: streams that run at once.
+            queue_limit: jobs that wait at most; one more is refused.
+
+        Raises:
+            IntegrityError: a file is missing or broken.
+            ConfigurationError: a file is of a kind that this engine does not run, or an option is
+                out of range.
+        """
+        for name, value in (("threads", threads), ("max_batch", max_batch)):
+            if value < 1:
+                raise ConfigurationError(f"{name} is {value}", next_step="give at least 1")
+        vocabulary = Vocabulary(model_dir / "tokenizer.json")
+        template = ChatTemplate(model_dir)
+        decoder = Decoder(model_dir / "onnx" / "model.onnx", threads=threads, slots=max_batch)
+        return cls(decoder, vocabulary, template, _eos_tokens(model_dir), queue_limit)
+
+    async def generate(self, job: Job) -> AsyncGenerator[Chunk, None]:
+        """Stream an answer; see `Engine.generate`."""
+        sequence = self._prepare(job)
+        self._enqueue(sequence)
+        try:
+            while True:
+                chunk = await sequence.box.get()
+                yield chunk
+                if chunk.finish_reason is not None:
+                    return
+        finally:
+            self._abandon(sequence)
+
+    def set_share(self, share: float) -> None:
+        """See `Engine.set_share`."""
+        self._pace.set_share(share)
+
+    def set_gate(self, may_step: Callable[[], bool]) -> None:
+        """See `Engine.set_gate`."""
+        self._pace.set_gate(may_step)
+
+    def load(self) -> EngineLoad:
+        """Gauges and counters, read from any thread."""
+        running = len(self._decoding) + (self._filling is not None)
+        return EngineLoad(
+            running,
+            len(self._waiting),
+            self._tokens_total,
+            self._prompt_tokens_total,
+            self._jobs_total,
+        )
+
+    def score(self, token_ids: list[int]) -> NDArray[np.float64]:
+        """Natural log-probability of each token but the first, given those before it.
+
+        Args:
+            token_ids: 2 to `context_tokens` ids.
+
+        Returns:
+            float64 [len(token_ids) - 1].
+
+        Raises:
+            InvalidRequestError: too few, too many, or an id outside the vocabulary.
+        """
+        if not 2 <= len(token_ids) <= self.context_tokens:
+            raise InvalidRequestError(
+                f"{len(token_ids)} tokens to score", next_step=f"give 2 to {self.context_tokens}"
+            )
+        self._check_ids(token_ids)
+        logprobs = log_softmax(self._decoder.score(token_ids)[:-1])
+        chosen: NDArray[np.float64] = logprobs[np.arange(len(logprobs)), token_ids[1:]]
+        return chosen
+
+    async def close(self) -> None:
+        """Stop; jobs in flight end with UnavailableError."""
+        with self._wake:
+            self._ended = self._ended or UnavailableError("the engine is closed")
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join, CLOSE_WAIT_S)
+
+    # on the event loop's thread
+
+    def _prepare(self, job: Job) -> Sequence:
+        prompt = self._encode(job)
+        room = self.context_tokens - len(prompt)
+        if room < 1:
+            raise InvalidRequestError(
+                f"the prompt has {len(prompt)} tokens and the context holds {self.context_tokens}",
+                next_step="shorten the prompt; at least one token of room is needed",
+            )
+        limit = min(room, job.sampling.max_tokens or room)
+        box = Mailbox(asyncio.get_running_loop())
+        return Sequence(job, prompt, limit, self._vocabulary, self._eos, box)
+
+    def _encode(self, job: Job) -> list[int]:
+        if job.prompt is None:
+            text, special = self._template.render(job.messages), False
+        elif isinstance(job.prompt, str):
+            text, special = job.prompt, True
+        else:
+            self._check_ids(job.prompt)
+            return list(job.prompt)
+        if len(text) > self.context_tokens * self._vocabulary.longest_token_bytes:
+            raise InvalidRequestError(
+                f"the prompt has {len(text)} characters, more than {self.context_tokens} tokens",
+                next_step="shorten the prompt",
+            )
+        prompt = self._vocabulary.encode(text, special=special)
+        if not prompt:
+            raise InvalidRequestError("the prompt is empty", next_step="give at least one token")
+        return prompt
+
+    def _check_ids(self, ids: list[int] | tuple[int, ...]) -> None:
+        if not ids:
+            raise InvalidRequestError("the prompt is empty", next_step="give at least one token")
+        if not 0 <= min(ids) <= max(ids) < self._decoder.vocab_size:
+            raise InvalidRequestError(
+                f"token ids run from {min(ids)} to {max(ids)}",
+                next_step=f"give ids from 0 to {self._decoder.vocab_size - 1}",
+            )
+
+    def _enqueue(self, sequence: Sequence) -> None:
+        with self._wake:
+            if self._ended is not None:
+                raise UnavailableError(self._ended.message, next_step=self._ended.next_step)
+            if len(self._waiting) >= self._queue_limit:
+                raise OverloadedError(
+                    f"{len(self._waiting)} jobs are waiting, the limit", next_step="try again later"
+                )
+            self._waiting.append(sequence)
+            self._jobs_total += 1
+            self._wake.notify()
+
+    def _abandon(self, sequence: Sequence) -> None:
+        sequence.box.closed = True
+        with self._wake:
+            if sequence in self._waiting:
+                self._waiting.remove(sequence)
+
+    # on the worker's thread
+
+    def _work(self) -> None:
+        try:
+            while self._ended is None:
+                self._drop_abandoned()
+                if not self._admit():
+                    continue
+                pause_s = self._pace.pause_s()
+                if pause_s:
+                    self._flush()
+                    self._pace.sleep(pause_s)
+                    continue
+                began = time.perf_counter()
+                self._fill()
+                self._decode()
+                self._post(began)
+        except Exception as error:  # whatever the runtime raises must end every job, not hang it
+            self._ended = UnavailableError(
+                f"the engine stopped: {type(error).__name__}: {error}",
+                next_step="restart the site",
+            )
+        self._fail_all()
+
+    def _admit(self) -> bool:
+        """Take the next job into a free slot; False when there was nothing to do for a while."""
+        with self._wake:
+            room = len(self._decoding) < self._decoder.slots
+            if self._filling is None and self._waiting and room:
+                self._filling = self._waiting.popleft()
+            busy = self._filling is not None or bool(self._decoding)
+            if not busy and self._ended is None:
+                self._wake.wait(IDLE_WAIT_S)
+            return busy
+
+    def _fill(self) -> None:
+        """Feed one piece of the joining job's prompt; with the last piece comes its first token."""
+        sequence = self._filling
+        if sequence is None:
+            return
+        piece = sequence.prompt[sequence.held : sequence.held + PREFILL_PIECE]
+        logits = self._decoder.prefill(len(self._decoding), piece, sequence.held)
+        sequence.held += len(piece)
+        self._prompt_tokens_total += len(piece)
+        if sequence.held == len(sequence.prompt):
+            sequence.advance(logits)
+            self._tokens_total += 1
+            self._filling = None
+            self._decoding.append(sequence)
+            self._flush()
+
+    def _decode(self) -> None:
+        """One token for every stream that has one to go on from."""
+        live = self._decoding
+        if live and live[-1].finish_reason is not None:  # ended with its first token
+            live = live[:-1]
+        if not live:
+            return
+        logits = self._decoder.decode([s.last for s in live], [s.held for s in live])
+        likeliest: list[int] = logits.argmax(1).tolist()
+        for sequence, row, best in zip(live, logits, likeliest, strict=True):
+            sequence.held += 1
+            sequence.advance(row, best)
+        self._tokens_total += len(live)
+
+    def _post(self, began: float) -> None:
+        """Send what is due, free the slots of the finished, and note the time spent."""
+        now = time.perf_counter()
+        if now - self._flushed_s >= FLUSH_S or any(s.unsent and s.urgent for s in self._decoding):
+            self._flush()
+        for slot in reversed(range(len(self._decoding))):
+            if self._decoding[slot].finish_reason is not None:
+                self._free(slot)
+        self._pace.worked(time.perf_counter() - began)
+
+    def _flush(self) -> None:
+        for sequence in self._decoding:
+            if sequence.unsent:
+                self._outbox.add(sequence.box, sequence.take_chunk())
+        self._outbox.send()
+        self._flushed_s = time.perf_counter()
+
+    def _drop_abandoned(self) -> None:
+        if self._filling is not None and self._filling.box.closed:
+            self._filling = None
+        for slot in reversed(range(len(self._decoding))):
+            if self._decoding[slot].box.closed:
+                self._free(slot)
+
+    def _free(self, slot: int) -> None:
+        """Close the gap: the last stream moves into it, and a joining one follows down."""
+        last = len(self._decoding) - 1
+        moved = self._decoding.pop()
+        if slot != last:
+            self._decoding[slot] = moved
+            self._decoder.move(last, slot, moved.held)
+        if self._filling is not None and self._filling.held:
+            self._decoder.move(last + 1, last, self._filling.held)
+
+    def _fail_all(self) -> None:
+        with self._wake:
+            ended = self._ended or UnavailableError("the engine is closed")
+            left = [*self._decoding, *self._waiting]
+            left += [self._filling] if self._filling is not None else []
+            self._decoding, self._filling = [], None
+            self._waiting.clear()
+        for sequence in left:
+            error = UnavailableError(ended.message, next_step=ended.next_step)
+            self._outbox.add(sequence.box, error)
+        self._outbox.send()
+
+
+def _eos_tokens(model_dir: Path) -> frozenset[int]:
+    """Ids that end an answer: `generation_config.json` where it names them, else `config.json`."""
+    found: Any = None
+    for name in ("generation_config.json", "config.json"):
+        path = model_dir / name
+        if found is None and path.exists():
+            try:
+                found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+            except (OSError, ValueError, AttributeError) as error:
+                raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+    ids = found if isinstance(found, list) else [found]
+    return frozenset(int(i) for i in ids if i is not None)

@@ -1,0 +1,123 @@
+"""One job in flight: its prompt, what its slot holds, and the answer so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.engines.engine import Chunk, Job, TokenLogprob
+from aigrid.engines.mailbox import Mailbox
+from aigrid.engines.sampling import choose, generator, log_softmax, top_tokens
+from aigrid.engines.text import AnswerText, Vocabulary
+
+
+class Sequence:
+    """Touched by the worker's thread only, once it has left the waiting line.
+
+    Attributes:
+        prompt: its tokens.
+        held: tokens that its slot holds.
+        last: the token to feed next.
+        box: where its chunks go.
+        finish_reason: None while it runs.
+    """
+
+    __slots__ = (
+        "_chance", "_eos", "_limit", "_logprobs", "_sampling", "_sent", "_text", "_vocabulary",
+        "answer", "box", "finish_reason", "held", "last", "made", "prompt",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        job: Job,
+        prompt: list[int],
+        limit: int,
+        vocabulary: Vocabulary,
+        eos: frozenset[int],
+        box: Mailbox,
+    ) -> None:
+        self.prompt = prompt
+        self.box = box
+        self.held = 0
+        self.last = -1
+        self.made = 0
+        self.finish_reason: str | None = None
+        self.answer = AnswerText(vocabulary, job.sampling.stop)
+        self._sampling = job.sampling
+        self._limit = limit
+        self._vocabulary = vocabulary
+        self._eos = eos
+        self._chance = generator(job.sampling.seed)
+        self._sent = 0
+        self._text: list[str] = []
+        self._logprobs: list[TokenLogprob] = []
+
+    @property
+    def unsent(self) -> bool:
+        """Whether tokens have been made since the last chunk."""
+        return self.made > self._sent
+
+    @property
+    def urgent(self) -> bool:
+        """Whether the reader should be woken at once: the first token, or the end."""
+        return self._sent == 0 or self.finish_reason is not None
+
+    def advance(self, logits: NDArray[np.floating[Any]], likeliest: int | None = None) -> None:
+        """Choose the next token and add it to the answer.
+
+        Args:
+            logits: float32 [vocab].
+            likeliest: their argmax where it is known already.
+        """
+        sampling = self._sampling
+        if sampling.temperature == 0 and likeliest is not None:
+            token = likeliest
+        else:
+            token = choose(logits, sampling, self._chance)
+        self.last = token
+        self.made += 1
+        if token in self._eos:
+            self._finish("stop")
+            return
+        if sampling.logprobs:
+            self._logprobs.append(self._describe(token, logits))
+        text = self.answer.push(token)
+        if text:
+            self._text.append(text)
+        if self.answer.stopped:
+            self._finish("stop")
+        elif self.made >= self._limit:
+            self._finish("length")
+
+    def take_chunk(self) -> Chunk:
+        """Everything since the last chunk."""
+        chunk = Chunk(
+            "".join(self._text),
+            len(self.prompt),
+            self.made,
+            self.finish_reason,
+            tuple(self._logprobs),
+        )
+        self._text.clear()
+        self._logprobs.clear()
+        self._sent = self.made
+        return chunk
+
+    def _finish(self, reason: str) -> None:
+        self.finish_reason = reason
+        self._text.append(self.answer.finish())
+        if self.answer.stopped:
+            self.finish_reason = "stop"
+
+    def _describe(self, token: int, logits: NDArray[np.floating[Any]]) -> TokenLogprob:
+        logprobs = log_softmax(logits)
+        spelling = self._vocabulary.spelling
+        top = top_tokens(logprobs, self._sampling.top_logprobs)
+        return TokenLogprob(
+            spelling(token),
+            token,
+            float(logprobs[token]),
+            tuple((spelling(other), logprob) for other, logprob in top),
+        )

@@ -1,0 +1,397 @@
+"""A Hugging Face Llama checkpoint becomes the ONNX graph that the embedded engine runs.
+
+The graph is built node by node, so that it needs no tracing, its bytes repeat, and every input is
+there for a reason:
+
+    input_ids              [batch, step]                tokens of this step
+    seqlens_k              [batch]                      tokens of each row after this step, less one
+    total_sequence_length  [1]                          the longest of them
+    logit_rows             [rows]                       rows of [batch * step] that need logits
+    past_key_values.N.*    [batch, kv_heads, past, head_dim]
+
+    logits                 [rows, vocab]
+    present.N.*            [batch, kv_heads, total, head_dim]
+
+`seqlens_k` differs from row to row, so streams of different length share a step; past and present
+may be one buffer, so nothing is copied; `logit_rows` spares the widest product for all positions
+but those that choose a token, and asks for all of them where a text is scored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.core.errors import ConfigurationError, DataError, StorageError
+
+FORMS = ("fp32", "int8", "int4")
+DEFAULT = "int8"
+BLOCK = 32
+OPSET = 21
+CONTRIB = "com.microsoft"
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaShape:
+    """The part of `config.json` that decides the graph; names as Hugging Face spells them."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    max_position_embeddings: int
+    rms_norm_eps: float
+    rope_theta: float
+    tie_word_embeddings: bool
+
+    @classmethod
+    def read(cls, path: Path) -> LlamaShape:
+        """Read a checkpoint's `config.json`.
+
+        Raises:
+            ConfigurationError: unreadable, or an architecture that this exporter does not build.
+        """
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+        _refuse_other_architectures(raw, path)
+        rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+        heads = int(raw["num_attention_heads"])
+        return cls(
+            hidden_size=int(raw["hidden_size"]),
+            intermediate_size=int(raw["intermediate_size"]),
+            num_hidden_layers=int(raw["num_hidden_layers"]),
+            num_attention_heads=heads,
+            num_key_value_heads=int(raw.get("num_key_value_heads") or heads),
+            head_dim=int(raw.get("head_dim") or raw["hidden_size"] // heads),
+            vocab_size=int(raw["vocab_size"]),
+            max_position_embeddings=int(raw["max_position_embeddings"]),
+            rms_norm_eps=float(raw["rms_norm_eps"]),
+            rope_theta=float(rope.get("rope_theta") or raw.get("rope_theta") or 10_000.0),
+            tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
+        )
+
+
+def _refuse_other_architectures(raw: dict[str, Any], path: Path) -> None:
+    rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+    expected = {
+        "model_type": (raw.get("model_type"), "llama"),
+        "hidden_act": (raw.get("hidden_act", "silu"), "silu"),
+        "attention_bias": (bool(raw.get("attention_bias", False)), False),
+        "mlp_bias": (bool(raw.get("mlp_bias", False)), False),
+        "rope_type": (rope.get("rope_type", "default"), "default"),
+    }
+    for key, (value, wanted) in expected.items():
+        if value != wanted:
+            raise ConfigurationError(
+                f"{path}: {key} is {value!r}", next_step=f"the exporter builds {wanted!r} only"
+            )
+    required = (
+        "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+        "vocab_size", "max_position_embeddings", "rms_norm_eps",
+    )  # fmt: skip
+    for key in required:
+        if key not in raw:
+            raise ConfigurationError(
+                f"{path}: no key {key!r}", next_step="give a Llama config.json"
+            )
+
+
+def export(model_dir: Path, form: str = DEFAULT) -> Path:
+    """Write `onnx/model.onnx` beside a checkpoint; the same weights give the same bytes.
+
+    Args:
+        model_dir: holds `config.json` and `model.safetensors`.
+        form: one of `FORMS`: `fp32`, or weights of 8 or 4 bits in blocks of 32 with a scale each.
+
+    Returns:
+        The path of the graph.
+
+    Raises:
+        ConfigurationError: an unknown form, or an architecture other than Llama.
+        DataError: the weights cannot be read, or one is missing or of the wrong shape.
+        StorageError: the graph cannot be written.
+    """
+    if form not in FORMS:
+        raise ConfigurationError(
+            f"quantised form {form!r} is not known", next_step=f"use one of {', '.join(FORMS)}"
+        )
+    shape = LlamaShape.read(model_dir / "config.json")
+    content = _Graph(shape, _read_weights(model_dir / "model.safetensors"), form).build()
+    return _write_aside(model_dir / "onnx" / "model.onnx", content)
+
+
+def _read_weights(path: Path) -> dict[str, Array]:
+    import torch  # noqa: F401  safetensors reads bfloat16 through torch
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name).float().numpy() for name in sorted(file.keys())}
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: weights cannot be read: {error}") from error
+
+
+def _write_aside(path: Path, content: bytes) -> Path:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot be written: {error}") from error
+    return path
+
+
+def quantise_blocks(weight: Array, bits: int) -> tuple[Array, Array]:
+    """Symmetric quantisation in blocks of 32 along the input, as MatMulNBits packs it.
+
+    Each block takes, of a few scales around the one that just spans it, the scale with the least
+    squared error: a slightly smaller step is worth a clipped extreme.
+
+    Args:
+        weight: [outputs, inputs], float32.
+        bits: 4 or 8.
+
+    Returns:
+        Packed values, uint8 [outputs, blocks, 32 * bits / 8] with offset 2**(bits-1), low nibble
+        first; scales, float32 [outputs, blocks].
+    """
+    outputs, inputs = weight.shape
+    padded = np.pad(weight, ((0, 0), (0, -inputs % BLOCK))).reshape(outputs, -1, BLOCK)
+    offset = 1 << (bits - 1)
+    scale = _best_scale(padded, offset)
+    level = np.clip(np.rint(padded / scale[..., None]), -offset, offset - 1)
+    code = (level + offset).astype(np.uint8)
+    packed = code if bits == 8 else code[..., 0::2] | (code[..., 1::2] << 4)
+    return packed, scale
+
+
+def _best_scale(blocks: Array, offset: int) -> Array:
+    peak = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)[..., 0]
+    span = np.where(peak == 0, 1.0, peak) / -offset  # signed: the extreme lands on -offset
+    best, least = span, np.full(span.shape, np.inf)
+    for stretch in np.linspace(0.80, 1.08, 15) if offset < 128 else (1.0,):
+        scale = (span * stretch).astype(np.float32)
+        level = np.clip(np.rint(blocks / scale[..., None]), -offset, offset - 1)
+        error = np.square(level * scale[..., None] - blocks).sum(-1)
+        best = np.where(error < least, scale, best)
+        least = np.minimum(error, least)
+    return best.astype(np.float32)
+
+
+class _Graph:
+    """Collects nodes and weights of one decoder."""
+
+    def __init__(self, shape: LlamaShape, weights: dict[str, Array], form: str) -> None:
+        import onnx
+
+        self.onnx = onnx
+        self.shape = shape
+        self.weights = weights
+        self.form = form
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def build(self) -> bytes:
+        """Serialise the whole model."""
+        shape, helper = self.shape, self.onnx.helper
+        self._rotary_caches()
+        hidden = self._embed("input_ids")
+        skip = ""
+        for layer in range(shape.num_hidden_layers):
+            hidden, skip = self._decoder_layer(layer, hidden, skip)
+        normal, _ = self._norm("model.norm", hidden, skip)
+        flat = self._node(
+            "Reshape", [normal, self._constant("rows_shape", [-1, shape.hidden_size])]
+        )
+        rows = self._node("Gather", [flat, "logit_rows"], axis=0)
+        head = "model.embed_tokens" if shape.tie_word_embeddings else "lm_head"
+        self._linear(rows, [head], "logits", (shape.vocab_size, shape.hidden_size), name="lm_head")
+        graph = helper.make_graph(
+            self.nodes, "llama", self._inputs(), self._outputs(), initializer=self.constants
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)],
+            producer_name="aigrid",
+            ir_version=10,
+        )
+        helper.set_model_props(
+            model, {"form": self.form, "context_tokens": str(shape.max_position_embeddings)}
+        )
+        content: bytes = model.SerializeToString(deterministic=True)
+        return content
+
+    def _decoder_layer(self, layer: int, hidden: str, skip: str) -> tuple[str, str]:
+        shape, prefix = self.shape, f"model.layers.{layer}"
+        q_size = shape.num_attention_heads * shape.head_dim
+        kv_size = shape.num_key_value_heads * shape.head_dim
+        normal, residual = self._norm(f"{prefix}.input_layernorm", hidden, skip)
+        qkv = self._linear(
+            normal,
+            [f"{prefix}.self_attn.{part}_proj" for part in "qkv"],
+            f"{prefix}.qkv",
+            (q_size + 2 * kv_size, shape.hidden_size),
+        )
+        attended = self._attention(layer, qkv)
+        attended = self._linear(
+            attended, [f"{prefix}.self_attn.o_proj"], f"{prefix}.o", (shape.hidden_size, q_size)
+        )
+        normal, residual = self._norm(f"{prefix}.post_attention_layernorm", attended, residual)
+        wide = (shape.intermediate_size, shape.hidden_size)
+        gate = self._linear(normal, [f"{prefix}.mlp.gate_proj"], f"{prefix}.gate", wide)
+        up = self._linear(normal, [f"{prefix}.mlp.up_proj"], f"{prefix}.up", wide)
+        # QuickGelu with alpha 1 is x * sigmoid(x), the SiLU of SwiGLU, in one pass
+        active = self._node("QuickGelu", [gate], domain=CONTRIB, alpha=1.0)
+        product = self._node("Mul", [active, up])
+        down = self._linear(product, [f"{prefix}.mlp.down_proj"], f"{prefix}.down", wide[::-1])
+        return down, residual
+
+    def _attention(self, layer: int, qkv: str) -> str:
+        past = [f"past_key_values.{layer}.{part}" for part in ("key", "value")]
+        present = [f"present.{layer}.{part}" for part in ("key", "value")]
+        lengths = ["seqlens_k", "total_sequence_length", "cos_cache", "sin_cache"]
+        output = f"attention.{layer}"
+        self._node(
+            "GroupQueryAttention",
+            [qkv, "", "", *past, *lengths],
+            outputs=[output, *present],
+            domain=CONTRIB,
+            num_heads=self.shape.num_attention_heads,
+            kv_num_heads=self.shape.num_key_value_heads,
+            do_rotary=1,
+            rotary_interleaved=0,
+        )
+        return output
+
+    def _norm(self, name: str, hidden: str, skip: str) -> tuple[str, str]:
+        """RMSNorm of `hidden + skip`; returns the normal and the sum, the next residual."""
+        gain = self._constant(name, self._weight(name, (self.shape.hidden_size,)))
+        if not skip:
+            normal = self._node(
+                "SimplifiedLayerNormalization",
+                [hidden, gain],
+                axis=-1,
+                epsilon=self.shape.rms_norm_eps,
+                stash_type=1,
+            )
+            return normal, hidden
+        outputs = [f"{name}.normal", "", "", f"{name}.sum"]
+        self._node(
+            "SkipSimplifiedLayerNormalization",
+            [hidden, skip, gain],
+            outputs=outputs if name != "model.norm" else outputs[:1],
+            domain=CONTRIB,
+            epsilon=self.shape.rms_norm_eps,
+        )
+        return outputs[0], outputs[3]
+
+    def _linear(
+        self, value: str, weights: list[str], output: str, size: tuple[int, int], name: str = ""
+    ) -> str:
+        stacked = np.concatenate([self._weight(w) for w in weights])
+        if stacked.shape != size:
+            raise DataError(f"weights {weights} have shape {stacked.shape}, expected {size}")
+        name = name or output
+        if self.form == "fp32":
+            constant = self._constant(f"{name}.weight", np.ascontiguousarray(stacked.T))
+            return self._node("MatMul", [value, constant], outputs=[output])
+        bits = 4 if self.form == "int4" else 8
+        packed, scales = quantise_blocks(stacked, bits)
+        return self._node(
+            "MatMulNBits",
+            [
+                value,
+                self._constant(f"{name}.packed", packed),
+                self._constant(f"{name}.scales", scales.reshape(-1)),
+            ],
+            outputs=[output],
+            domain=CONTRIB,
+            K=size[1],
+            N=size[0],
+            bits=bits,
+            block_size=BLOCK,
+            accuracy_level=4,
+        )
+
+    def _embed(self, tokens: str) -> str:
+        table = self._weight("model.embed_tokens", (self.shape.vocab_size, self.shape.hidden_size))
+        if self.form == "fp32":
+            return self._node("Gather", [self._constant("embed_tokens", table), tokens])
+        half = self._constant("embed_tokens", table.astype(np.float16))
+        row = self._node("Gather", [half, tokens])
+        return self._node("Cast", [row], to=self.onnx.TensorProto.FLOAT)
+
+    def _rotary_caches(self) -> None:
+        """Angles of rotary position embedding, position * theta**(-2i/d) (arXiv:2104.09864, 3.2.2)."""
+        pair = np.arange(0, self.shape.head_dim, 2, dtype=np.float32) / self.shape.head_dim
+        frequency = (1.0 / np.float32(self.shape.rope_theta) ** pair).astype(np.float32)
+        position = np.arange(self.shape.max_position_embeddings, dtype=np.float32)
+        angle = np.outer(position, frequency)
+        self._constant("cos_cache", np.cos(angle).astype(np.float32))
+        self._constant("sin_cache", np.sin(angle).astype(np.float32))
+
+    def _weight(self, name: str, size: tuple[int, ...] | None = None) -> Array:
+        weight = self.weights.get(f"{name}.weight")
+        if weight is None:
+            raise DataError(f"the checkpoint has no weight {name}.weight")
+        if size is not None and weight.shape != size:
+            raise DataError(f"{name}.weight has shape {weight.shape}, expected {size}")
+        return weight
+
+    def _constant(self, name: str, value: Any) -> str:
+        array = np.asarray(value)
+        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def _node(
+        self, kind: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Any
+    ) -> str:
+        outputs = outputs or [f"{kind}.{len(self.nodes)}"]
+        node = self.onnx.helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes)
+        self.nodes.append(node)
+        return outputs[0]
+
+    def _inputs(self) -> list[Any]:
+        kinds = self.onnx.TensorProto
+        return [
+            self._tensor("input_ids", kinds.INT64, ["batch", "step"]),
+            self._tensor("seqlens_k", kinds.INT32, ["batch"]),
+            self._tensor("total_sequence_length", kinds.INT32, [1]),
+            self._tensor("logit_rows", kinds.INT64, ["rows"]),
+            *self._key_values("past_key_values", "past"),
+        ]
+
+    def _outputs(self) -> list[Any]:
+        logits = self._tensor(
+            "logits", self.onnx.TensorProto.FLOAT, ["rows", self.shape.vocab_size]
+        )
+        return [logits, *self._key_values("present", "total")]
+
+    def _key_values(self, prefix: str, length: str) -> list[Any]:
+        size = ["batch", self.shape.num_key_value_heads, length, self.shape.head_dim]
+        return [
+            self._tensor(f"{prefix}.{layer}.{part}", self.onnx.TensorProto.FLOAT, size)
+            for layer in range(self.shape.num_hidden_layers)
+            for part in ("key", "value")
+        ]
+
+    def _tensor(self, name: str, kind: int, size: list[Any]) -> Any:
+        return self.onnx.helper.make_tensor_value_info(name, kind, size)
