@@ -84,7 +84,8 @@ class Decoder:
         step.total[0] = start + len(tokens)
         step.logit_rows[0] = len(tokens) - 1
         self._session.run_with_iobinding(step.binding)
-        return step.logits[0]
+        last: Floats = step.logits[0]
+        return last
 
     def decode(self, tokens: list[int], held: list[int]) -> Floats:
         """Feed one token to each of the slots 0 to n-1.
@@ -115,7 +116,7 @@ class Decoder:
     def score(self, tokens: list[int]) -> Floats:
         """Logits after every token of a text, float32 [len(tokens), vocab]; touches no slot."""
         count = len(tokens)
-        feed: dict[str, Any] = {name: self._empty for name in self._cache}
+        feed: dict[str, Any] = dict.fromkeys(self._cache, self._empty)
         feed["input_ids"] = np.asarray([tokens], np.int64)
         feed["seqlens_k"] = np.asarray([count - 1], np.int32)
         feed["total_sequence_length"] = np.asarray([count], np.int32)

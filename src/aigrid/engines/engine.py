@@ -83,7 +83,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class EngineLoad:
-    """What an engine is doing: a gauge for each of running and waiting jobs, counters since start."""
+    """What an engine is doing: gauges of running and waiting jobs, counters since its start."""
 
     running: int
     waiting: int

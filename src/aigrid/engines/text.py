@@ -1,4 +1,4 @@
-"""Between text and tokens: a byte-level tokenizer, UTF-8 put together token by token, stop strings."""
+"""Between text and tokens: byte-level tokenizer, UTF-8 put together by token, stop strings."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Vocabulary:
         for token, index in vocabulary.items():
             if index not in added:
                 table[index] = bytes(alphabet[c] for c in token if c in alphabet)
-        for index, token in added.items():
-            table[index] = b"" if token.special else token.content.encode()
+        for index, extra in added.items():
+            table[index] = b"" if extra.special else extra.content.encode()
         return table
 
     def encode(self, text: str, *, special: bool) -> list[int]:

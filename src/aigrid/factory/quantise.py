@@ -340,7 +340,7 @@ class _Graph:
         return self._node("Cast", [row], to=self.onnx.TensorProto.FLOAT)
 
     def _rotary_caches(self) -> None:
-        """Angles of rotary position embedding, position * theta**(-2i/d) (arXiv:2104.09864, 3.2.2)."""
+        """Rotary angles, position * theta**(-2i/d) (arXiv:2104.09864, section 3.2.2)."""
         pair = np.arange(0, self.shape.head_dim, 2, dtype=np.float32) / self.shape.head_dim
         frequency = (1.0 / np.float32(self.shape.rope_theta) ** pair).astype(np.float32)
         position = np.arange(self.shape.max_position_embeddings, dtype=np.float32)
