@@ -118,8 +118,7 @@ class Orchestrator:
         sites.radio_load[row] = beat.radio_load
         sites.radio_need_cores[row] = beat.radio_need_cores
         self._note_slots(row, beat)
-        for report in beat.replicas:
-            self._note_replica(now_s, row, report)
+        self._note_replicas(now_s, row, beat.replicas)
         yield from self._set_status(row, UP)
         yield from self._guard(now_s, row)
         yield from self._place(now_s, only=row)
@@ -147,6 +146,8 @@ class Orchestrator:
         services.memory_mb[column] = event.memory_mb
         services.compute_cores[column] = event.compute_cores
         services.regions[column] = tuple(self.state.region_index(r) for r in event.regions)
+        # Ask every site anew: one that already serves this version has nothing to do.
+        self.state.replicas.started[:, column] = NO_VERSION
         self.state.replicas.failures[:, column] = 0
         self.state.replicas.failed[:, column] = NO_VERSION
         self._routes_stale = True
@@ -158,6 +159,15 @@ class Orchestrator:
             self.state.services.wanted[column] = False
             self._routes_stale = True
             yield from self._place(now_s)
+
+    def _note_replicas(self, now_s: float, row: int, reports: tuple[ReplicaReport, ...]) -> None:
+        reported = {report.service for report in reports}
+        for service, column in self.state.service_row.items():
+            if service not in reported and self.state.replicas.serving[row, column] != NO_VERSION:
+                self.state.replicas.serving[row, column] = NO_VERSION
+                self._routes_stale = True
+        for report in reports:
+            self._note_replica(now_s, row, report)
 
     def _note_replica(self, now_s: float, row: int, report: ReplicaReport) -> None:
         column = self.state.service_row.get(report.service)
