@@ -199,9 +199,11 @@ class EmbeddedEngine:
         with self._wake:
             if self._ended is not None:
                 raise UnavailableError(self._ended.message, next_step=self._ended.next_step)
-            if len(self._waiting) >= self._queue_limit:
+            # a burst that finds free slots does not count against the line
+            load = self.load()
+            if load.waiting + load.running >= self._queue_limit + self._decoder.slots:
                 raise OverloadedError(
-                    f"{len(self._waiting)} jobs are waiting, the limit", next_step="try again later"
+                    f"{load.waiting} jobs are waiting, the limit", next_step="try again later"
                 )
             self._waiting.append(sequence)
             self._jobs_total += 1

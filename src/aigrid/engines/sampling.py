@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from aigrid.engines.engine import Sampling
 
 Floats = NDArray[np.floating[Any]]
-NUCLEUS_GUESS = 64
 
 
 def generator(seed: int | None) -> np.random.Generator:
@@ -32,11 +31,9 @@ def choose(logits: Floats, sampling: Sampling, chance: np.random.Generator) -> i
     if sampling.temperature == 0:
         return int(logits.argmax())
     weight = np.exp((logits - logits.max()) * (1.0 / max(sampling.temperature, 1e-3)))
-    draw = chance.random()
-    if sampling.top_p >= 1:
-        return _walk(weight, draw)
-    nucleus = _nucleus(weight, sampling.top_p)
-    return int(nucleus[_walk(weight[nucleus], draw)])
+    if sampling.top_p < 1:
+        weight = np.where(weight >= _nucleus_floor(weight, sampling.top_p), weight, 0)
+    return _walk(weight, chance.random())
 
 
 def _walk(weight: Floats, draw: float) -> int:
@@ -45,15 +42,11 @@ def _walk(weight: Floats, draw: float) -> int:
     return min(found, len(weight) - 1)
 
 
-def _nucleus(weight: Floats, top_p: float) -> NDArray[np.intp]:
-    """Fewest likeliest tokens whose mass reaches `top_p`, likeliest first."""
-    target = top_p * float(weight.sum(dtype=np.float64))
-    ranked = _likeliest(weight, NUCLEUS_GUESS)
-    mass = weight[ranked].cumsum(dtype=np.float64)
-    if mass[-1] < target:
-        ranked = np.argsort(-weight, kind="stable")
-        mass = weight[ranked].cumsum(dtype=np.float64)
-    return ranked[: int(mass.searchsorted(target)) + 1]
+def _nucleus_floor(weight: Floats, top_p: float) -> float:
+    """The least weight within the fewest likeliest tokens whose mass reaches `top_p`."""
+    ranked = np.sort(weight)[::-1]
+    mass = ranked.cumsum(dtype=np.float64)
+    return float(ranked[min(int(mass.searchsorted(top_p * mass[-1])), len(ranked) - 1)])
 
 
 def _likeliest(weight: Floats, count: int) -> NDArray[np.intp]:
