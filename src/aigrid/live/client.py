@@ -1,0 +1,136 @@
+"""A client of the control plane for commands: fast to import, no dependencies."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from aigrid.core import errors
+from aigrid.live.paths import GridPaths, read_secret
+
+TIMEOUT_S = 60.0
+_BY_CODE: dict[str, type[errors.AigridError]] = {
+    kind.code: kind for kind in errors.AigridError.__subclasses__()
+}
+
+
+class ControlClient:
+    """Talks to the grid that runs on a data directory.
+
+    Args:
+        data: the data directory.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.paths = GridPaths(data)
+
+    def grid(self) -> dict[str, Any]:
+        """Who runs the grid and where it answers (`pid`, `base_url`, `control_url`).
+
+        Raises:
+            UnavailableError: no grid runs there.
+        """
+        try:
+            grid: dict[str, Any] = json.loads(self.paths.grid_json.read_text())
+        except (OSError, ValueError) as error:
+            raise self._no_grid() from error
+        return grid
+
+    def _no_grid(self) -> errors.UnavailableError:
+        return errors.UnavailableError(
+            f"no grid runs on data directory {self.paths.data}",
+            next_step="start one with `aigrid up`, or name its directory with --data DIR",
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Where OpenAI clients point."""
+        return str(self.grid()["base_url"])
+
+    @property
+    def api_key(self) -> str:
+        """The default customer's key."""
+        return read_secret(self.paths.api_key)
+
+    def status(self) -> dict[str, Any]:
+        """Sites, services, radio and rates."""
+        status: dict[str, Any] = self.call("GET", "/control/v1/status")
+        return {"endpoint": self.base_url} | status
+
+    def sites(self) -> list[dict[str, Any]]:
+        """The sites alone."""
+        sites: list[dict[str, Any]] = self.call("GET", "/control/v1/sites")
+        return sites
+
+    def routes(self) -> dict[str, Any]:
+        """The routing table in force: `version` and `routes`."""
+        routes: dict[str, Any] = self.call("GET", "/control/v1/routes")
+        return routes
+
+    def deploy(self, reference: str) -> dict[str, Any]:
+        """Deploy a package of the store."""
+        body = {"reference": reference}
+        deployed: dict[str, Any] = self.call("POST", "/control/v1/services", body)
+        return deployed
+
+    def undeploy(self, name: str) -> dict[str, Any]:
+        """Stop serving a service."""
+        path = f"/control/v1/services/{quote(name, safe='')}"
+        undeployed: dict[str, Any] = self.call("DELETE", path)
+        return undeployed
+
+    def set_radio_load(self, site: str, load: float, for_s: float) -> dict[str, Any]:
+        """Override the radio load of a tower for a while."""
+        path = f"/control/v1/sites/{quote(site, safe='')}/radio-load"
+        answer: dict[str, Any] = self.call("POST", path, {"load": load, "for_s": for_s})
+        return answer
+
+    def answers(self, url: str) -> bool:
+        """Whether a health URL answers 200 within a second."""
+        parts = urlsplit(url)
+        connection = http.client.HTTPConnection(parts.netloc, timeout=1.0)
+        try:
+            connection.request("GET", parts.path)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One call of the control plane's API.
+
+        Raises:
+            UnavailableError: it does not answer.
+            AigridError: the class that the answer's error code names.
+        """
+        token = read_secret(self.paths.operator_token) if self.grid() else ""
+        connection = http.client.HTTPConnection(
+            urlsplit(self.grid()["control_url"]).netloc, timeout=TIMEOUT_S
+        )
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, headers)
+            response = connection.getresponse()
+            raw = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._no_grid() from error
+        finally:
+            connection.close()
+        return _read(response.status, raw)
+
+
+def _read(status: int, raw: bytes) -> Any:
+    try:
+        answer = json.loads(raw)
+    except ValueError as error:
+        raise errors.UnavailableError(f"control plane answered {status}: {raw[:80]!r}") from error
+    if status < 400:
+        return answer
+    told = answer.get("error", {}) if isinstance(answer, dict) else {}
+    kind = _BY_CODE.get(str(told.get("code")), errors.AigridError)
+    raise kind(str(told.get("message", answer)))

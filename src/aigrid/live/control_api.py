@@ -1,0 +1,245 @@
+"""The control plane's HTTP API (OpenAPI at /openapi.json)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import aiohttp
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from aigrid.core.codec import from_plain
+from aigrid.core.errors import (
+    AigridError,
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+)
+from aigrid.core.events import Heartbeat, SiteJoined, SiteLeft, SiteUnreachable
+from aigrid.core.site import Site
+from aigrid.live import server, status
+from aigrid.live.control_plane import ControlPlane, SiteRecord
+from aigrid.store.served import registry_app
+
+BODY_LIMIT_BYTES = 1024 * 1024
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DeployRequest(_Strict):
+    """A package of the store: `NAME`, `NAME:VERSION` or `NAME@sha256:...`."""
+
+    reference: Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class LoadRequest(_Strict):
+    """A radio load that replaces the profile's for a while."""
+
+    load: Annotated[float, Field(ge=0.0, le=1.0)]
+    for_s: Annotated[float, Field(gt=0.0, le=3600.0)] = 30.0
+
+
+class JoinRequest(_Strict):
+    """A site introduces itself."""
+
+    site: dict[str, Any]
+    url: str
+    pid: int
+    incarnation: str
+
+
+class BeatRequest(_Strict):
+    """A site's heartbeat; `incarnation` tells a restarted site from the one that died."""
+
+    incarnation: str
+    beat: dict[str, Any]
+
+
+class SiteRequest(_Strict):
+    """Names a site."""
+
+    site: str
+
+
+class GatewayRequest(_Strict):
+    """A gateway's counters since its start."""
+
+    requests_total: int
+    errors_total: int
+    retries_total: int
+    in_flight: int
+
+
+def control_app(plane: ControlPlane) -> FastAPI:
+    """The ASGI application of the control plane."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with plane.running():
+            yield
+
+    app = FastAPI(title="aigrid control plane", version="1", lifespan=lifespan)
+    app.add_exception_handler(AigridError, server.refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_validation)
+    app.middleware("http")(_limit_body)
+    _health_routes(app, plane)
+    _operator_routes(app, plane)
+    _grid_routes(app, plane)
+    app.mount("/", registry_app(plane.store, plane.tokens.grid))
+    return app
+
+
+async def _limit_body(request: Request, follow: Any) -> Any:
+    declared = request.headers.get("content-length", "0")
+    chunked = "transfer-encoding" in request.headers
+    if chunked or not declared.isdigit() or int(declared) > BODY_LIMIT_BYTES:
+        size = int(declared) if declared.isdigit() else 0
+        return server.refuse(request, server.body_too_large(size, BODY_LIMIT_BYTES))
+    return await follow(request)
+
+
+async def _refuse_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    shown = InvalidRequestError(f"{where}: {first['msg']}", next_step="see /openapi.json")
+    return server.refuse(request, shown)
+
+
+def _health_routes(app: FastAPI, plane: ControlPlane) -> None:
+    @app.get("/v1/health/live")
+    async def live() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "live"}
+
+    @app.get("/v1/health/ready")
+    async def ready() -> dict[str, str]:
+        """The orchestrator decides."""
+        if plane.failure is not None:
+            raise UnavailableError(f"the orchestrator failed: {plane.failure!r}")
+        return {"status": "ready"}
+
+    @app.get("/v1/metadata")
+    async def metadata() -> dict[str, Any]:
+        """Who this is."""
+        return {"role": "control-plane", "commit": plane.commit, "pid": os.getpid()}
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Prometheus text format."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _operator_routes(app: FastAPI, plane: ControlPlane) -> None:
+    def operator(request: Request) -> None:
+        plane.tokens.check(server.bearer(request), operator=True)
+
+    guard = [Depends(operator)]
+
+    @app.get("/control/v1/status", dependencies=guard)
+    def grid_status() -> dict[str, Any]:
+        """Sites, services, radio and rates."""
+        return status.grid_status(plane)
+
+    @app.get("/control/v1/sites", dependencies=guard)
+    def sites() -> list[dict[str, Any]]:
+        """The sites alone."""
+        return status.site_rows(plane)
+
+    @app.get("/control/v1/routes", dependencies=guard)
+    def routes() -> dict[str, Any]:
+        """The routing table in force."""
+        return {"version": plane.board.routes_version, "routes": status.route_rows(plane)}
+
+    @app.post("/control/v1/services", dependencies=guard)
+    async def deploy(request: DeployRequest) -> dict[str, Any]:
+        """Deploy a package, or another version of it."""
+        return plane.describe_service(await plane.deploy(request.reference))
+
+    @app.delete("/control/v1/services/{name}", dependencies=guard)
+    async def undeploy(name: str) -> dict[str, str]:
+        """Stop serving it."""
+        await plane.undeploy(name)
+        return {"undeployed": name}
+
+    @app.post("/control/v1/sites/{site}/radio-load", dependencies=guard)
+    async def radio_load(site: str, request: LoadRequest) -> dict[str, Any]:
+        """Make the radio of a tower busy, or idle, for a while."""
+        return await _forward_load(plane, site, request)
+
+
+async def _forward_load(plane: ControlPlane, site: str, request: LoadRequest) -> dict[str, Any]:
+    record = plane.records.get(site)
+    if record is None:
+        raise NotFoundError(
+            f"site {site!r} is not in this grid",
+            next_step=f"sites: {', '.join(sorted(plane.records))}",
+        )
+    headers = {"authorization": f"Bearer {plane.tokens.grid}"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.post(
+                f"{record.url}/site/v1/radio-load", json=request.model_dump(), headers=headers
+            ) as response,
+        ):
+            answer: dict[str, Any] = await response.json()
+    except (TimeoutError, aiohttp.ClientError) as error:
+        raise UnavailableError(f"site {site!r} does not answer: {error}") from error
+    if response.status != 200:
+        raise InvalidRequestError(answer.get("error", {}).get("message", str(answer)))
+    return answer
+
+
+def _grid_routes(app: FastAPI, plane: ControlPlane) -> None:
+    def member(request: Request) -> None:
+        plane.tokens.check(server.bearer(request), operator=False)
+
+    guard = [Depends(member)]
+
+    @app.post("/grid/v1/join", dependencies=guard, include_in_schema=False)
+    async def join(request: JoinRequest) -> dict[str, Any]:
+        site: Site = from_plain(Site, request.site, "join")
+        plane.records[site.name] = SiteRecord(
+            request.url, request.pid, request.incarnation, site.kind, site.region, site.parent
+        )
+        plane.board.clear(site.name)
+        await plane.handle(SiteJoined(site))
+        return plane.board.orders(site.name)
+
+    @app.post("/grid/v1/heartbeat", dependencies=guard, include_in_schema=False)
+    async def heartbeat(request: BeatRequest) -> dict[str, Any]:
+        beat: Heartbeat = from_plain(Heartbeat, request.beat, "heartbeat")
+        record = plane.records.get(beat.site)
+        if record is None or record.incarnation != request.incarnation:
+            return plane.board.orders(beat.site) | {"join": True}
+        plane.note_errors(beat)
+        await plane.handle(beat)
+        return plane.board.orders(beat.site)
+
+    @app.post("/grid/v1/leave", dependencies=guard, include_in_schema=False)
+    async def leave(request: SiteRequest) -> dict[str, str]:
+        await plane.handle(SiteLeft(request.site))
+        return {"left": request.site}
+
+    @app.post("/grid/v1/unreachable", dependencies=guard, include_in_schema=False)
+    async def unreachable(request: SiteRequest) -> dict[str, str]:
+        await plane.handle(SiteUnreachable(request.site))
+        return {"noted": request.site}
+
+    @app.post("/grid/v1/gateway", dependencies=guard, include_in_schema=False)
+    async def gateway(request: GatewayRequest) -> dict[str, str]:
+        plane.note_gateway(request.model_dump())
+        return {"noted": "gateway"}
+
+    @app.get("/grid/v1/routes", dependencies=guard, include_in_schema=False)
+    async def routes(after: int = -1, wait_s: float = 10.0) -> dict[str, Any]:
+        return await plane.routes_after(after, min(max(wait_s, 0.0), 30.0))

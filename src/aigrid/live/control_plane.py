@@ -1,0 +1,248 @@
+"""The control plane: the orchestrator behind an HTTP API, with the store beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aigrid.control.orchestrator import Orchestrator
+from aigrid.control.policy import Policy
+from aigrid.control.world import drive
+from aigrid.core.errors import AuthenticationError, UnavailableError
+from aigrid.core.events import Event, Heartbeat, ServiceDeployed, ServiceUndeployed
+from aigrid.core.package import ServiceSpec
+from aigrid.live.board import Board
+from aigrid.live.ledger import Deployment, Ledger
+from aigrid.live.paths import GridPaths
+from aigrid.live.recorder import Recorder
+from aigrid.live.world import LiveWorld
+from aigrid.store.store import Store
+
+DECIDE_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Who may do what: the operator changes the grid, its own processes report to it."""
+
+    operator: str
+    grid: str
+
+    def check(self, given: str, *, operator: bool) -> None:
+        """Let the holder of the right token pass; the grid's own token opens its own paths only.
+
+        Raises:
+            AuthenticationError: any other token.
+        """
+        if not hmac.compare_digest(given, self.operator if operator else self.grid):
+            raise AuthenticationError(
+                "the token is missing or not this grid's",
+                next_step="run the command with the --data directory of the grid",
+            )
+
+
+@dataclass(slots=True)
+class SiteRecord:
+    """What only the live grid knows of a site: where it answers, and who it is."""
+
+    url: str
+    pid: int
+    incarnation: str
+    kind: str
+    region: str
+    parent: str
+
+
+@dataclass(slots=True)
+class ControlPlane:
+    """Wires world, orchestrator, board, ledger and store.
+
+    Attributes:
+        paths: the data directory.
+        tokens: who may do what.
+        commit: of the code, for recordings.
+    """
+
+    paths: GridPaths
+    tokens: Tokens
+    commit: str = ""
+    board: Board = field(default_factory=Board)
+    records: dict[str, SiteRecord] = field(default_factory=dict)
+    gateway: dict[str, Any] = field(default_factory=dict)
+    started_s: float = field(default_factory=time.monotonic)
+    specs: dict[str, ServiceSpec] = field(default_factory=dict)
+    ledger: Ledger = field(init=False)
+    store: Store = field(init=False)
+    orchestrator: Orchestrator = field(init=False)
+    world: LiveWorld = field(init=False)
+    recorder: Recorder = field(init=False)
+    failure: BaseException | None = None
+    errors: dict[tuple[str, str], str] = field(default_factory=dict)
+    _new_routes: asyncio.Event = field(default_factory=asyncio.Event)
+    _gateway_before: tuple[float, int] = (0.0, 0)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.paths.database)
+        self.store = Store(self.paths.store)
+        self.orchestrator = Orchestrator(Policy())
+        self.world = LiveWorld(self.board, time.monotonic)
+        self.recorder = Recorder(self.paths.records, self.orchestrator, self.commit)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Decide in a thread of its own while the API serves."""
+        loop = asyncio.get_running_loop()
+        self.board.on_routes = lambda: _call(loop, self._wake_gateways)
+        self.recorder.begin()
+        for deployment in self.ledger.all():
+            self.world.post(self._deployed(deployment))
+        thread = threading.Thread(target=self._decide, name="orchestrator", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.world.end()
+            self._wake_gateways()
+            await loop.run_in_executor(None, thread.join, 2.0)
+
+    def _decide(self) -> None:
+        try:
+            drive(self.orchestrator, self.world, self.recorder)
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    async def handle(self, event: Event) -> None:
+        """Hand in an event and wait until its commands are on the board.
+
+        Raises:
+            UnavailableError: the orchestrator does not answer.
+        """
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        self.world.post(event, lambda: _call(loop, done.set))
+        try:
+            await asyncio.wait_for(done.wait(), DECIDE_TIMEOUT_S)
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"the orchestrator does not answer: {self.failure or 'busy'}",
+                next_step="see the control plane's log",
+            ) from error
+
+    # -- services ------------------------------------------------------------------------------
+
+    async def deploy(self, reference: str) -> Deployment:
+        """Resolve a reference in the store, remember it, and tell the orchestrator.
+
+        Raises:
+            NotFoundError: the store has no such package.
+            IntegrityError: the package is not signed by a trusted key, or is damaged.
+        """
+        spec, digest = await asyncio.to_thread(self._resolve, reference)
+        deployment = Deployment(spec.name, spec.version, digest, time.time())
+        await asyncio.to_thread(self.ledger.put, deployment)
+        await self.handle(self._deployed(deployment))
+        return deployment
+
+    async def undeploy(self, name: str) -> None:
+        """Forget a service and stop its replicas.
+
+        Raises:
+            NotFoundError: it is not deployed.
+        """
+        await asyncio.to_thread(self.ledger.remove, name)
+        await self.handle(ServiceUndeployed(name))
+
+    def _resolve(self, reference: str) -> tuple[ServiceSpec, str]:
+        digest = self.store.resolve(reference)
+        self.store.verify(digest)
+        return self._spec(digest), digest
+
+    def _spec(self, digest: str) -> ServiceSpec:
+        if digest not in self.specs:
+            self.specs[digest] = self.store.spec(digest)
+        return self.specs[digest]
+
+    def _deployed(self, deployment: Deployment) -> ServiceDeployed:
+        spec = self._spec(deployment.digest)
+        return ServiceDeployed(
+            service=deployment.name,
+            digest=deployment.digest,
+            memory_mb=spec.footprint.memory_mb,
+            compute_cores=spec.footprint.compute_cores,
+            regions=spec.residency.regions,
+        )
+
+    # -- gateways ------------------------------------------------------------------------------
+
+    def _wake_gateways(self) -> None:
+        self._new_routes.set()
+        self._new_routes = asyncio.Event()
+
+    async def routes_after(self, version: int, wait_s: float) -> dict[str, Any]:
+        """The routing table, at once if it is newer than `version`, else as soon as it is."""
+        changed = self._new_routes
+        if self.board.routes_version == version:
+            try:
+                await asyncio.wait_for(changed.wait(), wait_s)
+            except TimeoutError:
+                return {"version": version}
+        return await asyncio.to_thread(self._published)
+
+    def _published(self) -> dict[str, Any]:
+        return {
+            "version": self.board.routes_version,
+            "table": self.board.routes.to_dict(),
+            "urls": {name: record.url for name, record in list(self.records.items())},
+            "services": [self.describe_service(d) for d in self.ledger.all()],
+        }
+
+    def describe_service(self, deployment: Deployment) -> dict[str, Any]:
+        """A service as gateways and people see it."""
+        spec = self._spec(deployment.digest)
+        return {
+            "name": deployment.name,
+            "version": deployment.version,
+            "digest": deployment.digest,
+            "kind": spec.kind,
+            "engine": spec.engine,
+            "deployed_at_s": deployment.deployed_at_s,
+        }
+
+    def version_of(self, digest: str) -> str:
+        """The version that a package's service layer states."""
+        return self._spec(digest).version
+
+    def note_errors(self, beat: Heartbeat) -> None:
+        """Keep why replicas failed, for people."""
+        for report in beat.replicas:
+            self.errors[beat.site, report.service] = report.error
+
+    def note_gateway(self, stats: dict[str, Any]) -> None:
+        """Keep what a gateway reported, and its request rate since the report before."""
+        now_s, total = time.monotonic(), int(stats["requests_total"])
+        before_s, before = self._gateway_before
+        rate = max(0, total - before) / max(now_s - before_s, 1e-3) if before_s else 0.0
+        self._gateway_before = (now_s, total)
+        self.gateway = stats | {"requests_per_s": round(rate, 2), "seen_s": now_s}
+
+
+def _call(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+    """Run `action` on the loop; at shutdown the loop may be gone, and nobody waits any more."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(action)
+
+
+def restarts(paths: GridPaths) -> dict[str, int]:
+    """How often the supervisor restarted each process, from its status file."""
+    try:
+        counts: dict[str, int] = json.loads((paths.run / "restarts.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return counts

@@ -1,0 +1,211 @@
+"""The gateway: one OpenAI-compatible endpoint in front of every site.
+
+It reads the routing table and never writes it, holds no database, and gives a request to the next
+candidate as long as nothing was sent to the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
+from aigrid.engines import openai_api
+from aigrid.live import server
+from aigrid.live.forward import Answer, Attempt, Forwarder, StreamedAnswer
+from aigrid.live.route_mirror import RouteMirror
+
+BODY_LIMIT_BYTES = 4 * 1024 * 1024
+REPORT_PERIOD_S = 1.0
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What a gateway needs to know at start.
+
+    Attributes:
+        control_url: the control plane.
+        grid_token: known to the grid's own processes.
+        key_digests: SHA-256 (hex) of each key that clients may use.
+    """
+
+    control_url: str
+    grid_token: str
+    key_digests: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Gateway:
+    """State of one gateway process."""
+
+    settings: GatewaySettings
+    mirror: RouteMirror = field(init=False)
+    forwarder: Forwarder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mirror = RouteMirror(self.settings.control_url, self.settings.grid_token)
+        self.forwarder = Forwarder(self.mirror, self.settings.grid_token)
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/v1/chat/completions", self.complete, methods=["POST"]),
+                Route("/v1/completions", self.complete, methods=["POST"]),
+                Route("/v1/models", self.models),
+                Route("/v1/models/{name:path}", self.model),
+                Route("/v1/health/live", self.live),
+                Route("/v1/health/ready", self.ready),
+                Route("/metrics", self.metrics),
+            ],
+            exception_handlers={AigridError: server.refuse, 404: _no_such_path, 405: _bad_method},
+            lifespan=self._lifespan,
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        async with self.forwarder.open() as session:
+            tasks = [
+                asyncio.create_task(self.mirror.follow(session)),
+                asyncio.create_task(server.every(REPORT_PERIOD_S, self._report)),
+            ]
+            yield
+            for task in tasks:
+                task.cancel()
+
+    # -- handlers ------------------------------------------------------------------------------
+
+    async def complete(self, request: Request) -> Response:
+        """Chat and text completions, streamed or whole."""
+        self._authenticate(request)
+        body = await server.read_body(request, BODY_LIMIT_BYTES)
+        service, stream = openai_api.peek(body)
+        attempt = Attempt(
+            request_id=_request_id(request),
+            path=request.url.path,
+            body=body,
+            service=service,
+            stream=stream,
+            origin=request.headers.get("x-aigrid-origin", "*"),
+        )
+        answer = await _unless_gone(request, self.forwarder.send(attempt))
+        headers = {"x-request-id": attempt.request_id, "x-aigrid-site": answer.site}
+        if isinstance(answer, StreamedAnswer):
+            return server.event_stream(answer.chunks, headers)
+        return Response(
+            answer.body,
+            status_code=answer.status,
+            media_type="application/json",
+            headers=headers | answer.headers,
+        )
+
+    async def models(self, request: Request) -> Response:
+        """The services that are deployed."""
+        self._authenticate(request)
+        listed = [_model_card(service) for service in self.mirror.services.values()]
+        return JSONResponse({"object": "list", "data": listed})
+
+    async def model(self, request: Request) -> Response:
+        """One of them."""
+        self._authenticate(request)
+        name = request.path_params["name"]
+        if name not in self.mirror.services:
+            raise NotFoundError(f"model {name!r} is not deployed here", next_step="GET /v1/models")
+        return JSONResponse(_model_card(self.mirror.services[name]))
+
+    async def live(self, request: Request) -> Response:
+        """The process answers."""
+        return JSONResponse({"status": "live"})
+
+    async def ready(self, request: Request) -> Response:
+        """The process has a routing table."""
+        if self.mirror.version < 0:
+            raise UnavailableError("gateway has no routing table yet", next_step="try again")
+        return JSONResponse({"status": "ready", "routes_version": self.mirror.version})
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus text format."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _authenticate(self, request: Request) -> None:
+        digest = hashlib.sha256(server.bearer(request).encode()).hexdigest()
+        if not any(hmac.compare_digest(digest, known) for known in self.settings.key_digests):
+            raise AuthenticationError(
+                "the API key is missing or not known to this grid",
+                next_step="send 'Authorization: Bearer KEY' with the key that `aigrid env` prints",
+            )
+
+    async def _report(self) -> None:
+        await self.forwarder.report("/grid/v1/gateway", self.forwarder.stats())
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get("x-request-id", "")
+    usable = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
+    return given if usable else f"req-{uuid4().hex}"
+
+
+def _model_card(service: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": service["name"],
+        "object": "model",
+        "created": int(service["deployed_at_s"]),
+        "owned_by": "aigrid",
+        "version": service["version"],
+        "digest": service["digest"],
+    }
+
+
+async def _unless_gone(request: Request, work: Any) -> Answer | StreamedAnswer:
+    """Await `work`, but give up when the client hangs up first, so that its place is freed."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            answer: Answer | StreamedAnswer = await task
+            return answer
+        raise UnavailableError("the client left before the answer", next_step="send it again")
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+
+
+async def _no_such_path(request: Request, error: Exception) -> Response:
+    missing = NotFoundError(f"no such path: {request.url.path}", next_step="see /v1/models")
+    return server.refuse(request, missing)
+
+
+async def _bad_method(request: Request, error: Exception) -> Response:
+    response = server.refuse(
+        request, NotFoundError(f"{request.method} is not allowed on {request.url.path}")
+    )
+    response.status_code = 405
+    return response
+
+
+def main(raw: dict[str, Any]) -> None:
+    """Run a gateway process; `raw` comes from the supervisor."""
+    settings = GatewaySettings(raw["control_url"], raw["grid_token"], tuple(raw["key_digests"]))
+    bound = server.listen(raw["host"], raw["port"])
+    logger.info(json.dumps({"gateway": raw["port"], "started_s": time.time()}))
+    server.run(server.serve(Gateway(settings).app(), bound))

@@ -1,0 +1,157 @@
+"""Where a grid keeps its files: one data directory, one name for each thing in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aigrid.core.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class GridPaths:
+    """The layout of a data directory.
+
+    Attributes:
+        data: its root.
+    """
+
+    data: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock) by the process that runs the grid."""
+        return self.data / "lock"
+
+    @property
+    def grid_json(self) -> Path:
+        """Who runs the grid and where it answers; there while it runs."""
+        return self.data / "run" / "grid.json"
+
+    @property
+    def run(self) -> Path:
+        """Files that live as long as the processes do."""
+        return self.data / "run"
+
+    @property
+    def store(self) -> Path:
+        """The store: OCI layout, catalogue, keys."""
+        return self.data / "store"
+
+    @property
+    def database(self) -> Path:
+        """The control plane's SQLite database."""
+        return self.data / "control.sqlite"
+
+    @property
+    def logs(self) -> Path:
+        """One log a process."""
+        return self.data / "logs"
+
+    @property
+    def records(self) -> Path:
+        """Recordings of the orchestrator's events, for `aigrid replay`."""
+        return self.data / "records"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again: compiled kernels."""
+        return self.data / "cache"
+
+    @property
+    def api_key(self) -> Path:
+        """The default customer's key."""
+        return self.data / "secrets" / "api_key"
+
+    @property
+    def operator_token(self) -> Path:
+        """Lets its holder change the grid through the control plane."""
+        return self.data / "secrets" / "operator_token"
+
+    @property
+    def grid_token(self) -> Path:
+        """Known to the grid's own processes only."""
+        return self.data / "secrets" / "grid_token"
+
+    def site(self, name: str) -> Path:
+        """What one site keeps: its packages."""
+        return self.data / "sites" / name
+
+    def counters(self, site: str, cell: str) -> Path:
+        """The radio front-end's counters, shared by memory map."""
+        return self.run / f"radio-{site}-{cell}.counters"
+
+    def log(self, process: str) -> Path:
+        """The log of one process."""
+        return self.logs / f"{process}.log"
+
+    def make(self) -> None:
+        """Create the folders and, on first use, the secrets.
+
+        Raises:
+            StorageError: the data directory cannot be written.
+        """
+        try:
+            for folder in (self.run, self.logs, self.records, self.cache, self.api_key.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.api_key.parent.chmod(0o700)
+        except OSError as error:
+            raise StorageError(
+                f"data directory {self.data} cannot be used: {error.strerror}",
+                next_step="give a writable one with --data DIR",
+            ) from error
+        for path, prefix in (
+            (self.api_key, "sk-aigrid-"),
+            (self.operator_token, "op-"),
+            (self.grid_token, "grid-"),
+        ):
+            if not path.exists():
+                write_aside(path, (prefix + secrets.token_urlsafe(32) + "\n").encode(), mode=0o600)
+
+
+def read_secret(path: Path) -> str:
+    """The content of a secret file.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise StorageError(
+            f"secret {path} cannot be read: {error.strerror}", next_step="start the grid once"
+        ) from error
+
+
+def write_aside(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Replace a file so that a reader sees the old or the new content, never a part.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written; the old file stays.
+    """
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}", next_step="free space or permissions"
+        ) from error
+
+
+def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
+    """`write_aside` for a JSON value."""
+    write_aside(path, json.dumps(value, indent=1).encode() + b"\n", mode)

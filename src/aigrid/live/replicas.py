@@ -1,0 +1,225 @@
+"""What a site serves: fetch, verify, load, swap; the old version serves until the new one can."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from aigrid.core.errors import AigridError, NotFoundError
+from aigrid.core.events import ReplicaReport
+from aigrid.core.package import ServiceSpec
+from aigrid.engines.engine import Engine, EngineLoad
+from aigrid.engines.load import load_engine
+from aigrid.radio.protection import yield_to_radio
+
+DRAIN_S = 60.0
+RATE_WINDOW_S = 1.0
+logger = logging.getLogger(__name__)
+
+
+class PackageSource(Protocol):
+    """Where packages come from; answers with files that are verified."""
+
+    def fetch(self, digest: str) -> tuple[ServiceSpec, Path]:
+        """The service layer and the unpacked files of a package.
+
+        Raises:
+            IntegrityError: bytes or signature are not what they must be.
+            UnavailableError: it cannot be reached.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Replica:
+    """A package that serves."""
+
+    spec: ServiceSpec
+    digest: str
+    engine: Engine
+    before: tuple[float, EngineLoad] = field(init=False)
+    rates: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        self.before = (time.monotonic(), self.engine.load())
+
+    def measure(self) -> tuple[EngineLoad, float, float]:
+        """The load now, and tokens and requests a second over the last window."""
+        now_s, load = time.monotonic(), self.engine.load()
+        then_s, then = self.before
+        if now_s - then_s >= RATE_WINDOW_S:
+            span_s = now_s - then_s
+            tokens, jobs = load.tokens_total - then.tokens_total, load.jobs_total - then.jobs_total
+            self.rates, self.before = (tokens / span_s, jobs / span_s), (now_s, load)
+        return load, *self.rates
+
+
+@dataclass(slots=True)
+class _Pending:
+    digest: str
+    asked: int
+    error: str = ""
+
+
+@dataclass(slots=True)
+class ReplicaSet:
+    """Brings what is served in line with what is wanted.
+
+    Attributes:
+        source: of packages.
+        gate: asked by engines before each step.
+        yields: whether engines yield to the radio (off only where that is being measured).
+    """
+
+    source: PackageSource
+    gate: Callable[[], bool]
+    yields: bool = True
+    share: float = 0.0
+    serving: dict[str, Replica] = field(default_factory=dict)
+    _pending: dict[str, _Pending] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def get(self, service: str) -> Replica:
+        """The replica of a service.
+
+        Raises:
+            NotFoundError: this site does not serve it.
+        """
+        replica = self.serving.get(service)
+        if replica is None:
+            raise NotFoundError(
+                f"model {service!r} is not served by this site",
+                next_step=f"served here: {', '.join(sorted(self.serving)) or 'none'}",
+            )
+        return replica
+
+    def set_share(self, share: float) -> None:
+        """Pass the share on to every engine."""
+        self.share = share
+        for replica in self.serving.values():
+            replica.engine.set_share(share)
+
+    def reconcile(self, wanted: dict[str, tuple[str, int]]) -> None:
+        """Start, swap or stop so that exactly `wanted` (digest, times asked) is served."""
+        for service in list(self.serving):
+            if service not in wanted:
+                self._spawn(_drain(self.serving.pop(service)))
+        for service in list(self._pending):
+            if service not in wanted:
+                del self._pending[service]
+        for service, (digest, asked) in wanted.items():
+            self._want(service, digest, asked)
+
+    def _want(self, service: str, digest: str, asked: int) -> None:
+        held, pending = self.serving.get(service), self._pending.get(service)
+        if held is not None and held.digest == digest:
+            self._pending.pop(service, None)
+            return
+        if pending is not None and (pending.digest, pending.asked) == (digest, asked):
+            return
+        self._pending[service] = _Pending(digest, asked)
+        self._spawn(self._start(service, self._pending[service]))
+
+    async def _start(self, service: str, pending: _Pending) -> None:
+        try:
+            replica = await _in_thread(lambda: self._load(pending.digest))
+        except AigridError as error:
+            pending.error = str(error)
+            logger.error("service %s: %s", service, error)
+            return
+        except Exception as error:
+            pending.error = f"internal error: {error!r}"
+            logger.exception("service %s", service)
+            return
+        if self._pending.get(service) is not pending:
+            await replica.engine.close()
+            return
+        del self._pending[service]
+        old = self.serving.get(service)
+        replica.engine.set_share(self.share)
+        self.serving[service] = replica
+        logger.info("service %s serves %s", service, pending.digest)
+        if old is not None:
+            await _drain(old)
+
+    def _load(self, digest: str) -> Replica:
+        spec, folder = self.source.fetch(digest)
+        if self.yields:
+            yield_to_radio()  # threads that the engine starts from here inherit it
+        engine = load_engine(spec, folder)
+        engine.set_gate(self.gate)
+        return Replica(spec, digest, engine)
+
+    def reports(self) -> tuple[ReplicaReport, ...]:
+        """One report a service, for the heartbeat."""
+        return tuple(self._report(name) for name in sorted({*self.serving, *self._pending}))
+
+    def _report(self, service: str) -> ReplicaReport:
+        replica, pending = self.serving.get(service), self._pending.get(service)
+        state = "ready" if pending is None else "failed" if pending.error else "starting"
+        load, tokens_per_s, requests_per_s = (
+            replica.measure() if replica else (EngineLoad(0, 0, 0, 0, 0), 0.0, 0.0)
+        )
+        return ReplicaReport(
+            service=service,
+            digest=replica.digest if replica else "",
+            pending=pending.digest if pending else "",
+            state=state,
+            error=pending.error if pending else "",
+            running=load.running,
+            waiting=load.waiting,
+            tokens_per_s=tokens_per_s,
+            requests_per_s=requests_per_s,
+        )
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stop every engine."""
+        for replica in self.serving.values():
+            await replica.engine.close()
+
+
+async def _drain(replica: Replica) -> None:
+    """Let jobs in flight end, for at most `DRAIN_S`, then close."""
+    deadline = time.monotonic() + DRAIN_S
+    while time.monotonic() < deadline:
+        load = replica.engine.load()
+        if not load.running and not load.waiting:
+            break
+        await asyncio.sleep(0.05)
+    await replica.engine.close()
+
+
+async def _in_thread(work: Callable[[], Replica]) -> Replica:
+    """Run in a thread of its own, whose priority may be changed without touching a pool."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[Replica] = loop.create_future()
+
+    def settle(value: Replica | None, error: BaseException | None) -> None:
+        if result.cancelled():
+            return
+        if error is not None:
+            result.set_exception(error)
+        elif value is not None:
+            result.set_result(value)
+
+    def run() -> None:
+        try:
+            value = work()
+        except Exception as error:
+            loop.call_soon_threadsafe(settle, None, error)
+        else:
+            loop.call_soon_threadsafe(settle, value, None)
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return await result

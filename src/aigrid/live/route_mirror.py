@@ -1,0 +1,98 @@
+"""A gateway's copy of the routing table, kept fresh by long polls; old is better than none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from aigrid.control import admit
+from aigrid.core.errors import NotFoundError
+from aigrid.core.routing import RoutingTable
+
+LONG_POLL_S = 10.0
+SUSPECT_S = 1.0
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RouteMirror:
+    """The table in force, where sites answer, and what this gateway has open at each.
+
+    Attributes:
+        control_url: the control plane.
+        token: the grid's token.
+    """
+
+    control_url: str
+    token: str
+    version: int = -1
+    table: RoutingTable = field(default_factory=RoutingTable)
+    urls: dict[str, str] = field(default_factory=dict)
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    in_flight: dict[str, int] = field(default_factory=dict)
+    suspects: dict[str, float] = field(default_factory=dict)
+    _known: dict[tuple[str, str], list[tuple[str, float]]] = field(default_factory=dict)
+
+    def install(self, answer: dict[str, Any]) -> None:
+        """Take over what the control plane published."""
+        self.version = answer["version"]
+        self.table = RoutingTable.from_dict(answer["table"])
+        self.urls = answer["urls"]
+        self.services = {service["name"]: service for service in answer["services"]}
+        self._known.clear()
+
+    def tries(self, origin: str, service: str) -> list[str]:
+        """Sites to try, in order: least loaded for its weight first, suspects last.
+
+        Raises:
+            NotFoundError: no such service is deployed.
+        """
+        if service not in self.services:
+            raise NotFoundError(
+                f"model {service!r} is not deployed here",
+                next_step=f"deployed: {', '.join(sorted(self.services)) or 'none'}",
+            )
+        pairs = self._pairs(origin, service)
+        held = [self.in_flight.get(site, 0) for site, _ in pairs]
+        order = [pairs[i][0] for i in admit.order([w for _, w in pairs], held)]
+        if self.suspects:
+            now_s = time.monotonic()
+            order.sort(key=lambda site: self.suspects.get(site, 0.0) > now_s)
+        return order
+
+    def suspect(self, site: str) -> None:
+        """Try others first for a moment; the control plane decides about longer."""
+        self.suspects[site] = time.monotonic() + SUSPECT_S
+
+    def _pairs(self, origin: str, service: str) -> list[tuple[str, float]]:
+        key = (origin if origin in self.urls else "*", service)
+        if key not in self._known:
+            found = self.table.candidates(*key)
+            self._known[key] = [(site, weight) for site, weight in found if site in self.urls]
+        return self._known[key]
+
+    async def follow(self, session: aiohttp.ClientSession) -> None:
+        """Keep polling until cancelled; while the control plane is away the old table serves."""
+        while True:
+            try:
+                await self._poll(session)
+            except (TimeoutError, aiohttp.ClientError, KeyError, ValueError) as error:
+                logger.warning("routes: control plane does not answer: %s", error)
+                await asyncio.sleep(0.5)
+
+    async def _poll(self, session: aiohttp.ClientSession) -> None:
+        async with session.get(
+            f"{self.control_url}/grid/v1/routes",
+            params={"after": str(self.version), "wait_s": str(LONG_POLL_S)},
+            headers={"authorization": f"Bearer {self.token}"},
+            timeout=aiohttp.ClientTimeout(total=LONG_POLL_S + 5),
+        ) as response:
+            response.raise_for_status()
+            answer = await response.json()
+        if answer["version"] != self.version:
+            self.install(answer)

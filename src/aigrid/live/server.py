@@ -1,0 +1,131 @@
+"""Serving an ASGI application on a socket of its own, and bodies with a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from aigrid.core.errors import AigridError, AuthenticationError, ConflictError, TooLargeError
+from aigrid.engines.openai_answers import error_body
+
+BACKLOG = 2048
+DRAIN_S = 2
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound TCP socket; port 0 takes a free one.
+
+    Raises:
+        ConflictError: another process has the port.
+    """
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConflictError(
+            f"port {port} on {host} cannot be used: {error.strerror}",
+            next_step="choose another with --port",
+        ) from error
+    return bound
+
+
+async def serve(app: Any, bound: socket.socket, ready: Callable[[], None] | None = None) -> None:
+    """Serve until SIGTERM, then drain for at most `DRAIN_S` seconds."""
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=DRAIN_S,
+        timeout_keep_alive=60,
+        server_header=False,
+        date_header=False,
+    )
+    server = uvicorn.Server(config)
+    if ready is not None:
+        ready()
+    await server.serve(sockets=[bound])
+
+
+def run(main: Any) -> None:
+    """Run a coroutine on uvloop; Ctrl-C is the supervisor's business."""
+    import uvloop
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    uvloop.run(main)
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLargeError: it is longer than the limit; the rest is not read.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit_bytes:
+        raise body_too_large(int(declared), limit_bytes)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit_bytes:
+            raise body_too_large(size, limit_bytes)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def body_too_large(size: int, limit_bytes: int) -> TooLargeError:
+    """The error for a body over its limit."""
+    return TooLargeError(
+        f"request body has {size} bytes or more, the limit is {limit_bytes}",
+        next_step="send a shorter prompt",
+    )
+
+
+def bearer(request: Request) -> str:
+    """The bearer token of a request, or an empty string."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def refuse(request: Request, error: Exception) -> Response:
+    """Any AigridError as an OpenAI-style answer; a Starlette exception handler."""
+    shown = error if isinstance(error, AigridError) else AigridError("internal error")
+    headers = {"retry-after": "1"} if shown.http_status in (429, 503) else {}
+    if isinstance(shown, AuthenticationError):
+        headers["www-authenticate"] = "Bearer"
+    if isinstance(shown, TooLargeError):
+        headers["connection"] = "close"
+    return Response(
+        error_body(shown),
+        status_code=shown.http_status,
+        media_type="application/json",
+        headers=headers,
+    )
+
+
+def event_stream(pieces: AsyncIterator[bytes], headers: Mapping[str, str]) -> Response:
+    """Server-sent events."""
+    return StreamingResponse(
+        pieces, media_type="text/event-stream", headers={"cache-control": "no-cache", **headers}
+    )
+
+
+async def every(period_s: float, action: Callable[[], Any]) -> None:
+    """Await `action()` again and again, `period_s` apart; errors of the grid's own kind pass."""
+    while True:
+        try:
+            await action()
+        except AigridError:
+            await asyncio.sleep(period_s)
+        await asyncio.sleep(period_s)

@@ -1,0 +1,48 @@
+"""How a grid is started: one typed, frozen record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aigrid.live.paths import GridPaths
+from aigrid.live.topology import PlannedSite, from_counts, from_file
+
+
+class GridSettings(BaseModel):
+    """What `aigrid up` decides.
+
+    Attributes:
+        data: the data directory.
+        port: where the gateway answers.
+        host: the address it binds.
+        sites: `FACTORIES,HUBS,TOWERS`, unless a topology file is given.
+        topology: a file that lists the sites.
+        commit: of the code, for recordings.
+        protection: what the radio asks of the operating system: `realtime`, `nice` or `off`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    host: str = "127.0.0.1"
+    sites: str = "1,1,2"
+    topology: Path | None = None
+    commit: str = ""
+    protection: str = "realtime"
+
+    @property
+    def paths(self) -> GridPaths:
+        """The layout of the data directory."""
+        return GridPaths(self.data)
+
+    def planned_sites(self) -> tuple[PlannedSite, ...]:
+        """The sites to run.
+
+        Raises:
+            ConfigurationError: see `live.topology`.
+        """
+        return from_file(self.topology) if self.topology else from_counts(self.sites)

@@ -1,0 +1,32 @@
+"""A site as a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aigrid.core.codec import from_plain
+from aigrid.core.site import Site
+from aigrid.live import server
+from aigrid.live.package_source import RegistrySource
+from aigrid.live.paths import GridPaths, read_secret
+from aigrid.live.site_agent import SiteAgent
+from aigrid.live.site_api import SiteApi
+
+
+def main(raw: dict[str, Any]) -> None:
+    """Run a site; `raw` comes from the supervisor."""
+    paths = GridPaths(Path(raw["data"]))
+    site: Site = from_plain(Site, raw["site"], "site configuration")
+    token = read_secret(paths.grid_token)
+    bound = server.listen(raw["host"], 0)
+    agent = SiteAgent(
+        site=site,
+        url=f"http://{raw['host']}:{bound.getsockname()[1]}",
+        control_url=raw["control_url"],
+        grid_token=token,
+        source=RegistrySource(raw["control_url"], token, paths.site(site.name), paths.store),
+        counters=tuple(paths.counters(site.name, cell.name) for cell in site.cells),
+        yields=raw["yields"],
+    )
+    server.run(server.serve(SiteApi(agent, token).app(), bound))

@@ -1,0 +1,260 @@
+"""The supervisor: starts every process of a grid, watches them, restarts what dies, stops all."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aigrid.core.codec import to_plain
+from aigrid.core.errors import AigridError, UnavailableError
+from aigrid.live import server
+from aigrid.live.client import ControlClient
+from aigrid.live.paths import read_secret, write_json
+from aigrid.live.settings import GridSettings
+from aigrid.live.topology import PlannedSite
+
+STOP_S = 3.5
+WATCH_S = 0.1
+START_TIMEOUT_S = 60.0
+RESTART_PAUSE_S = 0.2
+RESTART_PAUSE_MAX_S = 10.0
+STEADY_S = 10.0
+LOG_LIMIT_BYTES = 16 * 1024 * 1024
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Child:
+    """A process that shall run."""
+
+    name: str
+    command: list[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    restarts: int = 0
+    quick_deaths: int = 0
+    due_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs a grid on this machine.
+
+    Attributes:
+        settings: what to run.
+    """
+
+    settings: GridSettings
+    children: dict[str, Child] = field(default_factory=dict)
+    control_port: int = 0
+    port: int = 0
+
+    @property
+    def base_url(self) -> str:
+        """Where OpenAI clients point."""
+        return f"http://{self.settings.host}:{self.port}/v1"
+
+    @property
+    def control_url(self) -> str:
+        """Where the control plane answers."""
+        return f"http://{self.settings.host}:{self.control_port}"
+
+    def check_port(self) -> None:
+        """See that the gateway's port is free, before anything slow happens.
+
+        Raises:
+            ConflictError: another process has it.
+        """
+        server.listen(self.settings.host, self.settings.port).close()
+
+    def start(self) -> None:
+        """Start every process and return when control plane and gateway answer.
+
+        Raises:
+            ConflictError: the port is taken.
+            ConfigurationError: the topology cannot be used.
+            UnavailableError: a process does not come up; its log says why.
+        """
+        planned = self.settings.planned_sites()
+        self.port = _free_port(self.settings.host, self.settings.port)
+        self.control_port = _free_port(self.settings.host, 0)
+        paths = self.settings.paths
+        paths.make()
+        for stale in paths.run.glob("*"):
+            stale.unlink()
+        self._plan(planned)
+        try:
+            for child in self.children.values():
+                self._spawn(child)
+            self._announce()
+            self._await_answers()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _plan(self, planned: tuple[PlannedSite, ...]) -> None:
+        common = {"data": str(self.settings.data), "host": self.settings.host}
+        self._add("control", common | {"port": self.control_port, "commit": self.settings.commit})
+        grid_token = read_secret(self.settings.paths.grid_token)
+        key = read_secret(self.settings.paths.api_key)
+        gateway = {
+            "host": self.settings.host,
+            "port": self.port,
+            "control_url": self.control_url,
+            "grid_token": grid_token,
+            "key_digests": [hashlib.sha256(key.encode()).hexdigest()],
+        }
+        self._add("gateway", gateway)
+        for plan in planned:
+            site = common | {
+                "control_url": self.control_url,
+                "site": to_plain(plan.site),
+                "yields": self.settings.protection != "off",
+            }
+            self._add(plan.site.name, site, role="site")
+            self._plan_radios(plan)
+
+    def _plan_radios(self, plan: PlannedSite) -> None:
+        paths = self.settings.paths
+        for number, cell in enumerate(plan.site.cells):
+            name = f"radio-{plan.site.name}-{cell.name}"
+            config = {
+                "site": plan.site.name,
+                "cell": to_plain(cell),
+                "counters": str(paths.counters(plan.site.name, cell.name)),
+                "profile": plan.profile.model_dump(mode="json"),
+                "cache_dir": str(paths.cache / "kernels"),
+                "cell_id": number,
+                "seed": number,
+                "protection": self.settings.protection,
+            }
+            write_json(self._config(name), config, mode=0o600)
+            module = [sys.executable, "-m", "aigrid.radio.frontend"]
+            self._child(name, [*module, "--config", str(self._config(name)), "--parent", _pid()])
+
+    def _add(self, name: str, config: dict[str, Any], role: str = "") -> None:
+        write_json(self._config(name), config | {"parent": os.getpid()}, mode=0o600)
+        module = [sys.executable, "-m", "aigrid.live.process"]
+        self._child(name, [*module, role or name, str(self._config(name))])
+
+    def _child(self, name: str, command: list[str]) -> None:
+        self.children[name] = Child(name, command, self.settings.paths.log(name))
+
+    def _config(self, name: str) -> Path:
+        return self.settings.paths.run / f"{name}.json"
+
+    def _spawn(self, child: Child) -> None:
+        """Start a child in a session of its own, so that Ctrl-C reaches the supervisor only."""
+        mode = "ab"
+        if child.log.exists() and child.log.stat().st_size > LOG_LIMIT_BYTES:
+            child.log.replace(child.log.with_suffix(".log.1"))
+        with child.log.open(mode) as log:
+            child.process = subprocess.Popen(
+                child.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        child.started_s = time.monotonic()
+
+    def _announce(self) -> None:
+        """Tell other commands where the grid is."""
+        grid = {
+            "pid": os.getpid(),
+            "base_url": self.base_url,
+            "control_url": self.control_url,
+            "started_at_s": time.time(),
+        }
+        write_json(self.settings.paths.grid_json, grid, mode=0o600)
+
+    def _await_answers(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        client = ControlClient(self.settings.data)
+        for url in (self.control_url, f"http://{self.settings.host}:{self.port}"):
+            while not client.answers(f"{url}/v1/health/ready"):
+                self._raise_if_dead(("control", "gateway"))
+                if time.monotonic() > deadline:
+                    raise UnavailableError(
+                        f"{url} does not answer after {START_TIMEOUT_S:.0f} s",
+                        next_step=f"see the logs in {self.settings.paths.logs}",
+                    )
+                time.sleep(0.05)
+
+    def _raise_if_dead(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            child = self.children[name]
+            if child.process is not None and child.process.poll() is not None:
+                raise UnavailableError(
+                    f"{name} ended at start with code {child.process.returncode}",
+                    next_step=f"see {child.log}",
+                )
+
+    def run(self, stop: threading.Event) -> None:
+        """Watch and restart until `stop` is set. Call from the thread that called `start`."""
+        while not stop.wait(WATCH_S):
+            self.watch()
+
+    def watch(self) -> None:
+        """One look: restart what died, more slowly the more often it dies at once."""
+        now_s = time.monotonic()
+        for child in self.children.values():
+            if child.process is not None and child.process.poll() is not None:
+                self._note_death(child, now_s)
+            if child.process is None and now_s >= child.due_s:
+                self._spawn(child)
+
+    def _note_death(self, child: Child, now_s: float) -> None:
+        assert child.process is not None
+        logger.warning("%s ended with code %s", child.name, child.process.returncode)
+        child.process = None
+        child.restarts += 1
+        child.quick_deaths = child.quick_deaths + 1 if now_s - child.started_s < STEADY_S else 0
+        pause_s = RESTART_PAUSE_S * 2.0 ** min(child.quick_deaths, 10)
+        child.due_s = now_s + min(pause_s, RESTART_PAUSE_MAX_S)
+        counts = {c.name: c.restarts for c in self.children.values() if c.restarts}
+        with suppress(AigridError):
+            write_json(self.settings.paths.run / "restarts.json", counts)
+
+    def stop(self) -> None:
+        """End every process, within 5 s: SIGTERM, then SIGKILL for who does not go."""
+        alive = [c.process for c in self.children.values() if c.process is not None]
+        for process in alive:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S
+        for process in alive:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.settings.paths.grid_json.unlink(missing_ok=True)
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port itself when it is free, or any free one for 0.
+
+    Raises:
+        ConflictError: it is taken.
+    """
+    bound: socket.socket = server.listen(host, port)
+    chosen: int = bound.getsockname()[1]
+    bound.close()
+    return chosen
+
+
+def _pid() -> str:
+    return str(os.getpid())
