@@ -8,7 +8,15 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+)
 
 from aigrid.core.errors import InvalidRequestError
 from aigrid.engines.engine import Job, Message, Sampling
@@ -45,7 +53,7 @@ class RequestFieldError(InvalidRequestError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class TextPart(_Strict):
@@ -55,17 +63,33 @@ class TextPart(_Strict):
     text: str
 
 
+def _as_parts(content: Any) -> Any:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _as_list(stop: Any) -> Any:
+    return [stop] if isinstance(stop, str) else stop
+
+
+def _prompt(prompt: Any) -> str | tuple[int, ...]:
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
+        prompt = prompt[0]
+    if isinstance(prompt, str):
+        return prompt
+    if isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt):
+        return tuple(prompt)
+    raise ValueError("give one text, or a list of token ids")
+
+
 class ChatMessage(_Strict):
-    """One turn, as a client sends it."""
+    """One turn, as a client sends it; a plain string is one text part."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Annotated[list[TextPart], BeforeValidator(_as_parts)]
     name: str | None = None
 
     def to_message(self) -> Message:
         """The turn with its text in one piece."""
-        if isinstance(self.content, str):
-            return Message(self.role, self.content)
         return Message(self.role, "".join(part.text for part in self.content))
 
 
@@ -86,7 +110,7 @@ class _Common(_Strict):
     temperature: Temperature | None = None
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
+    stop: Annotated[list[StopString] | None, Field(max_length=4), BeforeValidator(_as_list)] = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     user: str | None = None
@@ -98,13 +122,12 @@ class _Common(_Strict):
         return self.stream_options is not None and self.stream_options.include_usage
 
     def _sampling(self, limit: int | None, logprobs: bool, top_logprobs: int) -> Sampling:
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         return Sampling(
             max_tokens=limit,
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
             seed=self.seed,
-            stop=stop,
+            stop=tuple(self.stop or ()),
             logprobs=logprobs,
             top_logprobs=top_logprobs,
         )
@@ -127,7 +150,7 @@ class ChatRequest(_Common):
 class CompletionRequest(_Common):
     """`POST /v1/completions`."""
 
-    prompt: str | list[int] | Annotated[list[str], Field(min_length=1, max_length=1)]
+    prompt: Annotated[str | tuple[int, ...], PlainValidator(_prompt)]
     logprobs: int | None = Field(None, ge=0, le=20)
 
     def sampling(self) -> Sampling:
@@ -166,12 +189,7 @@ def to_job(request: ChatRequest | CompletionRequest, job_id: str) -> Job:
     sampling = request.sampling()
     if isinstance(request, ChatRequest):
         return Job(job_id, sampling, messages=tuple(m.to_message() for m in request.messages))
-    prompt = request.prompt
-    if isinstance(prompt, str):
-        return Job(job_id, sampling, prompt=prompt)
-    if len(prompt) == 1 and isinstance(prompt[0], str):
-        return Job(job_id, sampling, prompt=prompt[0])
-    return Job(job_id, sampling, prompt=tuple(int(token) for token in prompt))
+    return Job(job_id, sampling, prompt=request.prompt)
 
 
 def peek(body: bytes) -> tuple[str, bool]:
@@ -239,6 +257,8 @@ def _parse(kind: type[Any], body: bytes) -> Any:
 def _decode(body: bytes) -> dict[str, Any]:
     try:
         raw = json.loads(body, parse_constant=_refuse_constant)
+        if b"\\ud" in body.lower():  # an escaped half of a character pair, perhaps a lone one
+            json.dumps(raw, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError(
             f"the body is not valid JSON: {error}", next_step="send a JSON object"
@@ -256,10 +276,9 @@ def _refuse_constant(name: str) -> Any:
 
 def _field_error(kind: type[BaseModel], error: ValidationError) -> RequestFieldError:
     first = error.errors(include_url=False)[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
-    where = ".".join(str(part) for part in first["loc"] if part in (key, *_path(first["loc"])))
+    where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = ", ".join(sorted(kind.model_fields)) if where == key else ""
+        known = ", ".join(sorted(kind.model_fields)) if len(first["loc"]) == 1 else ""
         return RequestFieldError(
             f"unknown key {where!r}",
             param=where,
@@ -268,13 +287,8 @@ def _field_error(kind: type[BaseModel], error: ValidationError) -> RequestFieldE
         )
     if first["type"] == "missing":
         return RequestFieldError(f"{where} is missing", param=where, next_step="add it")
-    value = first["input"]
-    return RequestFieldError(f"{where} is {_short(value)}: {first['msg']}", param=where)
-
-
-def _path(loc: tuple[int | str, ...]) -> list[int | str]:
-    """The parts that the client wrote: pydantic adds names of union members."""
-    return [part for part in loc if isinstance(part, int) or part.replace("_", "").isalpha()]
+    reason = first["msg"].removeprefix("Value error, ")
+    return RequestFieldError(f"{where} is {_short(first['input'])}: {reason}", param=where)
 
 
 def _short(value: Any) -> str:

@@ -66,6 +66,7 @@ class UpstreamEngine:
         self._share = 1.0
         self._may_step: Callable[[], bool] = lambda: True
         self._session: aiohttp.ClientSession | None = None
+        self._responses: set[aiohttp.ClientResponse] = set()
         self._closed = False
         self._running = self._waiting = 0
         self._tokens_total = self._prompt_tokens_total = self._jobs_total = 0
@@ -117,6 +118,8 @@ class UpstreamEngine:
     async def close(self) -> None:
         """Stop; jobs in flight end with UnavailableError."""
         self._closed = True
+        for response in self._responses:
+            response.close()
         if self._session is not None:
             await self._session.close()
 
@@ -159,7 +162,11 @@ class UpstreamEngine:
             ) as response:
                 if response.status != 200:
                     raise await _refusal(response, self._target)
-                yield response
+                self._responses.add(response)
+                try:
+                    yield response
+                finally:
+                    self._responses.discard(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise UnavailableError(
