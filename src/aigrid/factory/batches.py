@@ -56,9 +56,7 @@ def batches(
         yield block[:, :-1], block[:, 1:]
 
 
-def _windows(
-    pieces: Sequence[Tokens], context: int, rng: np.random.Generator
-) -> Iterator[Tokens]:
+def _windows(pieces: Sequence[Tokens], context: int, rng: np.random.Generator) -> Iterator[Tokens]:
     rest = np.zeros(0, dtype=np.int32)
     while True:
         order = rng.permutation(len(pieces))

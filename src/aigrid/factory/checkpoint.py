@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aigrid.factory.decoder import Decoder
 from aigrid.factory.recipe import ModelDials
 from aigrid.factory.staging import write_file
-from aigrid.factory.tokenizer import BOS, END, tokenizer_config, tokenizer_json
+from aigrid.factory.tokenizer import BOS, END, token_id, tokenizer_config, tokenizer_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,7 +30,7 @@ def write_checkpoint(folder: Path, decoder: Decoder, tokenizer: Tokenizer) -> No
     """
     from safetensors.torch import save
 
-    bos, end = tokenizer.token_to_id(BOS), tokenizer.token_to_id(END)
+    bos, end = token_id(tokenizer, BOS), token_id(tokenizer, END)
     weights = {name: w.detach().contiguous() for name, w in decoder.state_dict().items()}
     generation = {
         "bos_token_id": bos,

@@ -32,7 +32,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
-class Attention(nn.Module):
+class Attention(nn.Module):  # type: ignore[misc]
     """Causal grouped-query attention (arXiv:2305.13245) with rotary positions."""
 
     def __init__(self, dials: ModelDials) -> None:
@@ -61,7 +61,7 @@ class Attention(nn.Module):
         return x.view(x.shape[0], x.shape[1], heads, self.head_size).transpose(1, 2)
 
 
-class FeedForward(nn.Module):
+class FeedForward(nn.Module):  # type: ignore[misc]
     """SwiGLU (arXiv:2002.05202)."""
 
     def __init__(self, dials: ModelDials) -> None:
@@ -76,7 +76,7 @@ class FeedForward(nn.Module):
         return out
 
 
-class Layer(nn.Module):
+class Layer(nn.Module):  # type: ignore[misc]
     """Attention, then feed-forward, each behind RMSNorm and added to what came in."""
 
     def __init__(self, dials: ModelDials) -> None:
@@ -93,7 +93,7 @@ class Layer(nn.Module):
         return out
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module):  # type: ignore[misc]
     """Embedding, layers and the last norm."""
 
     cos: Tensor
@@ -119,7 +119,7 @@ class Backbone(nn.Module):
         return normal
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module):  # type: ignore[misc]
     """A decoder-only language model; output and input embedding are one matrix."""
 
     def __init__(self, dials: ModelDials, vocab_size: int) -> None:

@@ -1,8 +1,8 @@
 """Text from a file or a folder of files.
 
-Every file that decodes as UTF-8 is text, whatever its name; markup of HTML is taken off; the rest is
-left out and counted. A file is cut at blank lines into documents of at most 8 kB. With ten
-files or more a file is held out as a whole, with fewer each part of a file is.
+Every file that decodes as UTF-8 is text, whatever its name; markup of HTML is taken off; the rest
+is left out and counted. A file is cut at blank lines into documents of at most 8 kB. With ten files
+or more a file is held out as a whole, with fewer each part of a file is.
 
 Chat turns come from the text itself: the first line of a part is its title, and "Tell me about
 TITLE." is answered by the first paragraph after it.
@@ -30,10 +30,8 @@ MAX_TITLE = 80
 SYSTEM = "You answer questions about the texts you have read."
 HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 HIDDEN_TAGS = frozenset({"script", "style", "template", "noscript"})
-BLOCK_TAGS = frozenset(
-    "p div br li ul ol tr table section article header footer pre blockquote h1 h2 h3 h4 h5 h6 "
-    "title dt dd".split()
-)
+PARAGRAPH_TAGS = frozenset({"p", "pre", "h1", "h2", "h3", "h4", "h5", "h6", "section", "article"})
+LINE_TAGS = frozenset({"div", "br", "li", "tr", "dt", "dd", "title", "blockquote", "table", "ul"})
 
 
 def read_files(path: Path, progress: Progress, max_bytes: int) -> Corpus:
@@ -150,9 +148,10 @@ def _parts(name: str, text: str, by_file: bool) -> Iterator[Document]:
 
 
 def cut_at_blank_lines(text: str, size: int) -> list[str]:
-    """Paragraphs gathered into parts of at most `size` bytes; a longer paragraph is cut at lines."""
+    """Paragraphs gathered into parts of at most `size` bytes; longer ones are cut at lines."""
     parts: list[str] = []
-    gathered, gathered_bytes = [], 0
+    gathered: list[str] = []
+    gathered_bytes = 0
     for piece in _pieces(text, size):
         piece_bytes = len(piece.encode())
         if gathered and gathered_bytes + piece_bytes > size:
@@ -193,12 +192,16 @@ class _Visible(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._hidden += tag in HIDDEN_TAGS
-        if tag in BLOCK_TAGS:
-            self.pieces.append("\n\n" if tag.startswith(("p", "h")) else "\n")
+        self._break(tag)
 
     def handle_endtag(self, tag: str) -> None:
         self._hidden = max(0, self._hidden - (tag in HIDDEN_TAGS))
-        if tag in BLOCK_TAGS:
+        self._break(tag)
+
+    def _break(self, tag: str) -> None:
+        if tag in PARAGRAPH_TAGS:
+            self.pieces.append("\n\n")
+        elif tag in LINE_TAGS:
             self.pieces.append("\n")
 
     def handle_data(self, data: str) -> None:

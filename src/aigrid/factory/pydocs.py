@@ -17,10 +17,9 @@ from aigrid.core.errors import DataError
 from aigrid.factory.documents import Corpus, Document, Exchange
 from aigrid.factory.progress import Progress
 
-SKIPPED_FOLDERS = frozenset(
-    "site-packages dist-packages test tests idle_test idlelib lib2to3 turtledemo __pycache__ "
-    "ensurepip _distutils_hack pydoc_data".split()
-)
+NOT_THE_LIBRARY = {"site-packages", "dist-packages", "__pycache__", "_distutils_hack"}
+NOT_FOR_READERS = {"test", "tests", "idle_test", "idlelib", "lib2to3", "turtledemo", "ensurepip"}
+SKIPPED_FOLDERS = NOT_THE_LIBRARY | NOT_FOR_READERS | {"pydoc_data"}
 ALIASES = {"posixpath": "os.path", "_pydecimal": "decimal", "_pydatetime": "datetime"}
 DUPLICATES = frozenset({"ntpath", "_pyio"})
 SYSTEM = "You answer questions about the Python standard library."
@@ -50,17 +49,19 @@ def python_docs(progress: Progress, max_bytes: int, library: Path | None = None)
         )
     progress.stage("reading", len(paths) + 1)
     documents: list[Document] = []
+    names: set[str] = set()
     taken, left_out = 0, 0
     for path in paths:
         document = _module_document(path, _module_name(path.relative_to(root)))
         progress.advance(1)
-        if document is None:
+        if document is None or document.name in names:
             continue
         size = len(document.text.encode())
         if taken + size > max_bytes:
             left_out += 1
             continue
         taken += size
+        names.add(document.name)
         documents.append(document)
     documents += _topics(topics)
     progress.advance(1, documents=len(documents))
@@ -138,6 +139,7 @@ def _heading(node: Documented, qualified: str) -> str:
 
 
 def _question(node: Documented, qualified: str, turn: int) -> str:
+    forms: tuple[str, ...]
     if isinstance(node, ast.Module):
         forms = ("What is the `{}` module for?", "Tell me about the `{}` module.")
     elif isinstance(node, ast.ClassDef):
@@ -164,13 +166,13 @@ def _cut_at_sentence(line: str) -> str:
 def _topics(path: Path) -> list[Document]:
     """The language topics that `help()` shows: one dictionary literal of title to text."""
     tree = _parsed(path) if path.is_file() else None
-    literal = next((n.value for n in tree.body if isinstance(n, ast.Assign)), None) if tree else None
-    if not isinstance(literal, ast.Dict):
+    literals = [n.value for n in tree.body if isinstance(n, ast.Assign)] if tree else []
+    if not literals or not isinstance(literals[0], ast.Dict):
         return []
-    found = {k: v.strip() for k, v in sorted(ast.literal_eval(literal).items()) if isinstance(v, str)}
+    found = {title: str(text).strip() for title, text in ast.literal_eval(literals[0]).items()}
     return [
         Document(f"topic {title}", text, _topic_exchanges(title, text))
-        for title, text in found.items()
+        for title, text in sorted(found.items())
         if len(text) >= MIN_PARAGRAPH and not _inside_another(text, found.values())
     ]
 

@@ -151,7 +151,7 @@ class Recipe(_Section):
     package: PackageTerms = PackageTerms()
 
     def digest(self) -> str:
-        """SHA-256 over the canonical content; comments, order and defaults spelt out do not count."""
+        """SHA-256 over the content; comments, order and defaults spelt out do not count."""
         return sha256_digest(canonical_json(self.model_dump(mode="json")))
 
 

@@ -15,7 +15,7 @@ ROWS = 8
 
 
 def torch_scorer(decoder: Decoder, precision: str = "fp32") -> Scorer:
-    """Scores in eval mode, `ROWS` windows at a time, padded at the end (causal: it changes nothing)."""
+    """Scores `ROWS` windows at a time, padded at the end, which changes nothing before it."""
 
     def score(windows: Sequence[Sequence[int]]) -> list[Nats]:
         decoder.eval()

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aigrid.core.errors import ConfigurationError
 from aigrid.factory.documents import Document
 
 if TYPE_CHECKING:
@@ -53,11 +54,19 @@ def train_tokenizer(documents: Iterable[Document], vocab_size: int) -> Tokenizer
         show_progress=False,
     )
     tokenizer.train_from_iterator(_limited(documents), trainer)
-    bos = tokenizer.token_to_id(BOS)
+    bos = token_id(tokenizer, BOS)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, bos)]
     )
     return tokenizer
+
+
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a special token."""
+    found: int | None = tokenizer.token_to_id(token)
+    if found is None:
+        raise ConfigurationError(f"the tokenizer has no token {token}")
+    return found
 
 
 def _limited(documents: Iterable[Document]) -> Iterator[str]:
@@ -81,7 +90,7 @@ class Encoder:
 
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self._tokenizer.encode_special_tokens = True
-        self._special = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
+        self._special = {token: token_id(tokenizer, token) for token in SPECIAL_TOKENS}
         self.vocab_size: int = tokenizer.get_vocab_size()
 
     def text(self, text: str) -> list[int]:
