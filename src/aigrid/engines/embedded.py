@@ -230,8 +230,10 @@ class EmbeddedEngine:
                     continue
                 began = time.perf_counter()
                 self._fill()
+                self._post()
                 self._decode()
-                self._post(began)
+                self._post()
+                self._pace.worked(time.perf_counter() - began)
         except Exception as error:  # whatever the runtime raises must end every job, not hang it
             self._ended = UnavailableError(
                 f"the engine stopped: {type(error).__name__}: {error}",
@@ -264,13 +266,10 @@ class EmbeddedEngine:
             self._tokens_total += 1
             self._filling = None
             self._decoding.append(sequence)
-            self._flush()
 
     def _decode(self) -> None:
-        """One token for every stream that has one to go on from."""
+        """One token for every stream."""
         live = self._decoding
-        if live and live[-1].finish_reason is not None:  # ended with its first token
-            live = live[:-1]
         if not live:
             return
         logits = self._decoder.decode([s.last for s in live], [s.held for s in live])
@@ -280,20 +279,19 @@ class EmbeddedEngine:
             sequence.advance(row, best)
         self._tokens_total += len(live)
 
-    def _post(self, began: float) -> None:
-        """Send what is due, free the slots of the finished, and note the time spent."""
-        now = time.perf_counter()
-        if now - self._flushed_s >= FLUSH_S or any(s.unsent and s.urgent for s in self._decoding):
+    def _post(self) -> None:
+        """Send what is due, the slots of the finished being free by the time their end is read."""
+        due = time.perf_counter() - self._flushed_s >= FLUSH_S
+        if due or any(s.unsent and s.urgent for s in self._decoding):
             self._flush()
-        for slot in reversed(range(len(self._decoding))):
-            if self._decoding[slot].finish_reason is not None:
-                self._free(slot)
-        self._pace.worked(time.perf_counter() - began)
 
     def _flush(self) -> None:
         for sequence in self._decoding:
             if sequence.unsent:
                 self._outbox.add(sequence.box, sequence.take_chunk())
+        for slot in reversed(range(len(self._decoding))):
+            if self._decoding[slot].finish_reason is not None:
+                self._free(slot)
         self._outbox.send()
         self._flushed_s = time.perf_counter()
 
