@@ -48,10 +48,10 @@ class Orchestrator:
         self.state = GridState()
         self.routes = RoutingTable()
         self.routes_version = 0
-        self._routes_at_s = -1e18
+        self.routes_at_s = -1e18
         self._reach = np.zeros((1, self.policy.candidates), np.int32)
         self._topology_stale = True
-        self._routes_stale = True
+        self.routes_stale = True
         self._handlers: dict[type, Callable[[float, Any], Iterator[Command]]] = {
             SiteJoined: self._site_joined,
             SiteLeft: self._site_left,
@@ -86,7 +86,7 @@ class Orchestrator:
         sites.heartbeat_s[row] = now_s
         sites.share[row] = 0.0 if sites.has_radio[row] else 1.0
         sites.share_set_s[row] = now_s
-        self._topology_stale = self._routes_stale = True
+        self._topology_stale = self.routes_stale = True
         yield from self._set_status(row, UP)
         yield SetShare(event.site.name, float(sites.share[row]))
         yield from self._place(now_s)
@@ -105,7 +105,7 @@ class Orchestrator:
     def _set_status(self, row: int, status: int) -> Iterator[Command]:
         if self.state.sites.status[row] != status:
             self.state.sites.status[row] = status
-            self._routes_stale = True
+            self.routes_stale = True
             yield SiteStatusChanged(self.state.site_names[row], STATUS_NAMES[status])
 
     def _heartbeat(self, now_s: float, beat: Heartbeat) -> Iterator[Command]:
@@ -150,14 +150,14 @@ class Orchestrator:
         self.state.replicas.started[:, column] = NO_VERSION
         self.state.replicas.failures[:, column] = 0
         self.state.replicas.failed[:, column] = NO_VERSION
-        self._routes_stale = True
+        self.routes_stale = True
         yield from self._place(now_s)
 
     def _service_undeployed(self, now_s: float, event: ServiceUndeployed) -> Iterator[Command]:
         column = self.state.service_row.get(event.service)
         if column is not None:
             self.state.services.wanted[column] = False
-            self._routes_stale = True
+            self.routes_stale = True
             yield from self._place(now_s)
 
     def _note_replicas(self, now_s: float, row: int, reports: tuple[ReplicaReport, ...]) -> None:
@@ -165,7 +165,7 @@ class Orchestrator:
         for service, column in self.state.service_row.items():
             if service not in reported and self.state.replicas.serving[row, column] != NO_VERSION:
                 self.state.replicas.serving[row, column] = NO_VERSION
-                self._routes_stale = True
+                self.routes_stale = True
         for report in reports:
             self._note_replica(now_s, row, report)
 
@@ -176,7 +176,7 @@ class Orchestrator:
         replicas = self.state.replicas
         before = replicas.serving[row, column]
         replicas.serving[row, column] = self._version(column, report.digest)
-        self._routes_stale |= bool(before != replicas.serving[row, column])
+        self.routes_stale |= bool(before != replicas.serving[row, column])
         replicas.running[row, column] = report.running
         replicas.waiting[row, column] = report.waiting
         replicas.tokens_per_s[row, column] = report.tokens_per_s
@@ -229,18 +229,24 @@ class Orchestrator:
 
     def _guard(self, now_s: float, row: int) -> Iterator[Command]:
         sites, one = self.state.sites, slice(row, row + 1)
+        need_cores = forecast.radio_need(sites.radio_need_cores[one])
         new = guard.shares(
             self.policy,
-            forecast.radio_need(sites.radio_need_cores[one]),
+            need_cores,
             sites.compute_cores[one],
             sites.has_radio[one],
             sites.missed_lately[one],
             sites.share[one],
             now_s - sites.share_set_s[one],
         )[0]
+        left = guard.room(self.policy, need_cores, sites.compute_cores[one])[0]
+        held = sites.missed_lately[row] or left - sites.share[row] < self.policy.guard_step
+        if held or new != sites.share[row]:
+            # Time spent held down buys no rise: else a long busy spell would end in a leap.
+            sites.share_set_s[row] = now_s
         if new != sites.share[row]:
-            self._routes_stale |= (new == 0.0) != (sites.share[row] == 0.0)
-            sites.share[row], sites.share_set_s[row] = new, now_s
+            self.routes_stale |= bool((new == 0.0) != (sites.share[row] == 0.0))
+            sites.share[row] = new
             yield SetShare(self.state.site_names[row], round(float(new), 4))
 
     def _tick(self, now_s: float, event: Tick) -> Iterator[Command]:
@@ -252,13 +258,13 @@ class Orchestrator:
 
     def _refresh_routes(self, now_s: float) -> Iterator[Command]:
         """Publish a new table when something came or went, or when weights have moved enough."""
-        due = now_s - self._routes_at_s >= self.policy.route_period_s
-        if not (due or self._routes_stale):
+        due = now_s - self.routes_at_s >= self.policy.route_period_s
+        if not (due or self.routes_stale):
             return
         if self._topology_stale:
             self._reach = route.candidates(self.state, self.policy.candidates)
             self._topology_stale = False
-        self._routes_at_s, self._routes_stale = now_s, False
+        self.routes_at_s, self.routes_stale = now_s, False
         table = route.table(self.policy, self.state, self._reach, self.routes)
         if route.changed(self.policy, table, self.routes):
             self.routes = table

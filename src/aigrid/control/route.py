@@ -94,9 +94,9 @@ def table(
     Returns:
         a table in which only sites that are up, serve and have a share stand with a weight.
     """
-    free = capacity(state)
-    held = np.where(reach[:, :, None] >= 0, free[reach], 0.0)  # (O, K, S)
-    raw = np.moveaxis(held, 2, 1)  # (O, S, K)
+    # Candidate -1, past the last, reads the row of zeros at the end.
+    free = np.concatenate([capacity(state), np.zeros((1, state.service_count))])
+    raw = np.moveaxis(free[reach], 2, 1)  # (O, S, K)
     total = raw.sum(axis=2, keepdims=True)
     fresh = np.divide(raw, total, out=np.zeros_like(raw), where=total > 0)
     weight = _damped(policy, fresh, _aligned(state, reach, previous, fresh.shape))
@@ -114,7 +114,7 @@ def _aligned(
 ) -> NDArray[np.float64]:
     """The previous weights in the new table's shape; zeros where the tables do not match."""
     same = previous.sites == tuple(state.site_names) and previous.candidate.shape == shape
-    if same and np.array_equal(previous.candidate[:, 0, :], reach):
+    if same and previous.candidate.size and np.array_equal(previous.candidate[:, 0, :], reach):
         return previous.weight.astype(np.float64)
     return np.zeros(shape)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any, get_args, get_origin, get_type_hints
@@ -9,6 +10,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 from aigrid.core.errors import ConfigurationError
 from aigrid.core.events import COMMAND_TYPES, EVENT_TYPES
 from aigrid.core.routing import RoutingTable
+
+# Counters live in int64 columns.
+INT_LIMIT = 2**63
 
 _TYPES: dict[str, Any] = {noun.__name__: noun for noun in (*EVENT_TYPES, *COMMAND_TYPES)}
 
@@ -60,11 +64,26 @@ def from_plain(noun: Any, raw: Any, origin: str) -> Any:
         return _build(noun, raw, origin)
     if get_origin(noun) is tuple and isinstance(raw, list | tuple):
         return tuple(from_plain(get_args(noun)[0], item, origin) for item in raw)
-    if noun is float and isinstance(raw, int) and not isinstance(raw, bool):
+    if noun is float and isinstance(raw, int | float) and not isinstance(raw, bool):
+        return _finite(raw, origin)
+    if isinstance(noun, type) and isinstance(raw, noun) and isinstance(raw, bool) == (noun is bool):
+        return _bounded(raw, origin) if isinstance(raw, int) else raw
+    raise ConfigurationError(
+        f"{origin}: {str(raw)[:80]!r} is not of type {getattr(noun, '__name__', noun)}"
+    )
+
+
+def _finite(raw: float, origin: str) -> float:
+    """JSON as Python reads it has NaN and Infinity; columns and kernels have not."""
+    if abs(raw) < INT_LIMIT and math.isfinite(raw):
         return float(raw)
-    if isinstance(noun, type) and isinstance(raw, noun) and (noun is bool or raw is not True):
+    raise ConfigurationError(f"{origin}: {str(raw)[:80]} is not a finite number")
+
+
+def _bounded(raw: int, origin: str) -> int:
+    if -INT_LIMIT <= raw < INT_LIMIT:
         return raw
-    raise ConfigurationError(f"{origin}: {raw!r} is not of type {noun}")
+    raise ConfigurationError(f"{origin}: {str(raw)[:80]} does not fit in 64 bits")
 
 
 def _plain_fields(value: Any) -> dict[str, Any]:
@@ -91,3 +110,5 @@ def _build(noun: Any, raw: Any, origin: str) -> Any:
         return noun(**values)
     except TypeError as error:
         raise ConfigurationError(f"{origin}: {error}") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{origin}: {error.message}", next_step=error.next_step) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aigrid.core.errors import ConfigurationError
+
 SITE_KINDS = ("factory", "hub", "tower")
 
 
@@ -49,6 +51,9 @@ class Site:
         memory_mb: memory for AI services.
         parent: the site above it in the transport network; empty for a root.
         cells: radio cells; empty where there is no radio.
+
+    Raises:
+        ConfigurationError: an unknown kind, or a number that no site can have.
     """
 
     name: str
@@ -60,3 +65,20 @@ class Site:
     memory_mb: int = 1024
     parent: str = ""
     cells: tuple[Cell, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in SITE_KINDS:
+            raise ConfigurationError(
+                f"kind {self.kind!r} of site {self.name!r}",
+                next_step=f"use one of {', '.join(SITE_KINDS)}",
+            )
+        if not (abs(self.latitude_deg) <= 90.0 and abs(self.longitude_deg) <= 180.0):
+            raise ConfigurationError(
+                f"site {self.name!r} stands at {self.latitude_deg}, {self.longitude_deg}",
+                next_step="latitude_deg is -90 to 90, longitude_deg -180 to 180",
+            )
+        if not (self.compute_cores > 0.0 and self.memory_mb >= 0):
+            raise ConfigurationError(
+                f"site {self.name!r} has {self.compute_cores} cores and {self.memory_mb} MB",
+                next_step="give compute_cores above 0 and memory_mb of 0 or more",
+            )
