@@ -1,0 +1,80 @@
+"""How a site gets a package: pull by digest, check every byte and the signature, then show it.
+
+The directory appears only when all of that has passed, so that whatever served before goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from aigrid.core.errors import IntegrityError, InvalidRequestError, NotFoundError
+from aigrid.store.durable import remove, storing, sync_directory, temporary_beside
+from aigrid.store.layout import Layout
+from aigrid.store.pack import open_package, write_files
+from aigrid.store.references import RegistryReference
+from aigrid.store.registry import Registry
+from aigrid.store.signing import Verified, signatures, verify_in_subprocess
+from aigrid.store.transport import Credentials, Limits
+
+
+def install(
+    reference: RegistryReference,
+    layout: Layout,
+    dest: Path,
+    trusted_keys: Sequence[Path],
+    credentials: Credentials = Credentials(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),  # noqa: B008
+) -> Verified:
+    """Have the package `reference` names by digest, verified, in directory `dest`.
+
+    A directory that is there already is verified again and kept; one with a wrong byte is replaced.
+    What the layout holds intact is not fetched again, so that a site restarts without its registry.
+
+    Args:
+        reference: must name a digest: a tag could change between placement and load.
+        layout: the site's own.
+        dest: appears complete and verified, or not at all.
+        trusted_keys: public key files.
+        credentials: for the registry; `Credentials(token=...)` for the control plane.
+        limits: bounds of each transfer.
+
+    Raises:
+        IntegrityError: wrong bytes, no signature, or none by a trusted key.
+        NotFoundError, UnavailableError, AuthenticationError: from the registry.
+        StorageError: the disk is full.
+    """
+    digest = reference.digest
+    if not digest:
+        raise InvalidRequestError(f"{reference} names no digest", next_step="add @sha256:<hex>")
+    with contextlib.suppress(IntegrityError, NotFoundError):
+        return _verified(layout, dest, digest, trusted_keys)
+    with contextlib.suppress(IntegrityError, NotFoundError):
+        return _place(layout, dest, digest, trusted_keys)
+    Registry(reference, credentials, limits).pull(layout, digest)
+    return _place(layout, dest, digest, trusted_keys)
+
+
+def _verified(layout: Layout, dest: Path, digest: str, trusted_keys: Sequence[Path]) -> Verified:
+    if not dest.is_dir():
+        raise NotFoundError(f"{dest} is not there")
+    bundles = [bundle for _, bundle in signatures(layout, digest)]
+    return verify_in_subprocess(dest, digest, bundles, trusted_keys)
+
+
+def _place(layout: Layout, dest: Path, digest: str, trusted_keys: Sequence[Path]) -> Verified:
+    package = open_package(layout, digest)
+    with storing(f"package {digest}", dest.parent):
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        aside = temporary_beside(dest)
+        try:
+            write_files(layout, package, aside)
+            verified = _verified(layout, aside, digest, trusted_keys)
+            remove(dest)
+            aside.rename(dest)
+            sync_directory(dest.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return verified
