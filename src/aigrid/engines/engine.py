@@ -6,7 +6,7 @@ back into an answer. `embedded` and `upstream` implement it; `scripted` is the d
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,7 +95,7 @@ class EngineLoad:
 class Engine(Protocol):
     """Runs one package."""
 
-    def generate(self, job: Job) -> AsyncIterator[Chunk]:
+    def generate(self, job: Job) -> AsyncGenerator[Chunk, None]:
         """Stream an answer; closing the iterator frees its place at once.
 
         Raises (on the first step of the iterator):

@@ -15,7 +15,7 @@ from typing import Any
 from aigrid.control.orchestrator import Orchestrator
 from aigrid.control.policy import Policy
 from aigrid.control.world import drive
-from aigrid.core.errors import AuthenticationError, UnavailableError
+from aigrid.core.errors import AuthenticationError, NotFoundError, UnavailableError
 from aigrid.core.events import Event, Heartbeat, ServiceDeployed, ServiceUndeployed
 from aigrid.core.package import ServiceSpec
 from aigrid.live.board import Board
@@ -160,13 +160,17 @@ class ControlPlane:
         await self.handle(ServiceUndeployed(name))
 
     def _resolve(self, reference: str) -> tuple[ServiceSpec, str]:
-        digest = self.store.resolve(reference)
-        self.store.verify(digest)
+        digest = self.store.verify(reference).digest
         return self._spec(digest), digest
 
     def _spec(self, digest: str) -> ServiceSpec:
         if digest not in self.specs:
-            self.specs[digest] = self.store.spec(digest)
+            record = self.store.catalogue.by_digest(digest)
+            if record is None:
+                raise NotFoundError(
+                    f"package {digest} is not in the store", next_step="see `aigrid store list`"
+                )
+            self.specs[digest] = record.spec
         return self.specs[digest]
 
     def _deployed(self, deployment: Deployment) -> ServiceDeployed:

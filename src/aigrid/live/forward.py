@@ -238,7 +238,7 @@ class Forwarder:
             ) as response:
                 await response.read()
         except (TimeoutError, aiohttp.ClientError) as error:
-            logger.warning("control plane does not take %s: %s", path, error)
+            logger.debug("control plane does not take %s: %s", path, error)
 
     def _report_soon(self, path: str, body: dict[str, Any]) -> None:
         if len(self.reports) < 64:

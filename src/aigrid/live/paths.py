@@ -59,11 +59,6 @@ class GridPaths:
         return self.data / "records"
 
     @property
-    def cache(self) -> Path:
-        """What can be made again: compiled kernels."""
-        return self.data / "cache"
-
-    @property
     def api_key(self) -> Path:
         """The default customer's key."""
         return self.data / "secrets" / "api_key"
@@ -97,7 +92,7 @@ class GridPaths:
             StorageError: the data directory cannot be written.
         """
         try:
-            for folder in (self.run, self.logs, self.records, self.cache, self.api_key.parent):
+            for folder in (self.run, self.logs, self.records, self.api_key.parent):
                 folder.mkdir(parents=True, exist_ok=True)
             self.api_key.parent.chmod(0o700)
         except OSError as error:
@@ -112,6 +107,12 @@ class GridPaths:
         ):
             if not path.exists():
                 write_aside(path, (prefix + secrets.token_urlsafe(32) + "\n").encode(), mode=0o600)
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept for every grid of this user: compiled kernels."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "aigrid"
 
 
 def read_secret(path: Path) -> str:

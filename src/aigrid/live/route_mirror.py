@@ -13,6 +13,7 @@ import aiohttp
 from aigrid.control import admit
 from aigrid.core.errors import NotFoundError
 from aigrid.core.routing import RoutingTable
+from aigrid.live.outage import Outage
 
 LONG_POLL_S = 10.0
 SUSPECT_S = 1.0
@@ -78,12 +79,14 @@ class RouteMirror:
 
     async def follow(self, session: aiohttp.ClientSession) -> None:
         """Keep polling until cancelled; while the control plane is away the old table serves."""
+        away = Outage("control plane", logger)
         while True:
             try:
                 await self._poll(session)
+                away.over()
             except (TimeoutError, aiohttp.ClientError, KeyError, ValueError) as error:
-                logger.warning("routes: control plane does not answer: %s", error)
-                await asyncio.sleep(0.5)
+                away.note(error)
+                await asyncio.sleep(0.1)
 
     async def _poll(self, session: aiohttp.ClientSession) -> None:
         async with session.get(

@@ -16,7 +16,8 @@ from aigrid.core.errors import AigridError, AuthenticationError, ConflictError, 
 from aigrid.engines.openai_answers import error_body
 
 BACKLOG = 2048
-DRAIN_S = 2
+DRAIN_S = 1
+DISCARD_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -69,18 +70,21 @@ def run(main: Any) -> None:
 async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The whole body.
 
+    A body over the limit is not kept, but read to its end as far as `DISCARD_LIMIT_BYTES`: a
+    client that is still sending would otherwise see a broken connection instead of the answer.
+
     Raises:
-        TooLargeError: it is longer than the limit; the rest is not read.
+        TooLargeError: it is longer than the limit.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit_bytes:
-        raise body_too_large(int(declared), limit_bytes)
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > limit_bytes:
-            raise body_too_large(size, limit_bytes)
-        parts.append(part)
+        if size <= limit_bytes:
+            parts.append(part)
+        elif size > DISCARD_LIMIT_BYTES:
+            break
+    if size > limit_bytes:
+        raise body_too_large(size, limit_bytes)
     return b"".join(parts)
 
 

@@ -19,6 +19,7 @@ from aigrid.core.codec import to_plain
 from aigrid.core.errors import UnavailableError
 from aigrid.core.events import Heartbeat
 from aigrid.core.site import Site
+from aigrid.live.outage import Outage
 from aigrid.live.replicas import PackageSource, ReplicaSet
 from aigrid.radio.counters import RadioCounters, RadioStatus
 from aigrid.radio.protection import may_step
@@ -131,15 +132,16 @@ class SiteAgent:
         timeout = aiohttp.ClientTimeout(total=5)
         headers = {"authorization": f"Bearer {self.grid_token}"}
         async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-            joined = False
+            joined, away = False, Outage("control plane", logger)
             while True:
                 began = time.monotonic()
                 try:
                     orders = await (self._beat(session) if joined else self._join(session))
                     joined = not orders["join"]
                     self._obey(orders)
+                    away.over()
                 except (TimeoutError, aiohttp.ClientError, KeyError, ValueError) as error:
-                    logger.warning("control plane does not answer: %r", error)
+                    away.note(error)
                 await asyncio.sleep(max(0.0, began + HEARTBEAT_S - time.monotonic()))
 
     def _obey(self, orders: dict[str, Any]) -> None:

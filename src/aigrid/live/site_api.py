@@ -7,7 +7,7 @@ import hmac
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -111,13 +111,13 @@ class SiteApi:
         if reason == "full":
             raise OverloadedError(f"{load.waiting} requests wait here", next_step="try again")
 
-    async def _before_first(self, chunks: AsyncIterator[Chunk]) -> Chunk:
+    async def _before_first(self, chunks: AsyncGenerator[Chunk, None]) -> Chunk:
         """The first chunk; while nothing was sent, a paused site hands the request back."""
         first: Chunk = await self._unless_paused(anext(chunks), chunks)
         return first
 
     async def _whole(
-        self, answer: openai_answers.Answer, first: Chunk, chunks: AsyncIterator[Chunk]
+        self, answer: openai_answers.Answer, first: Chunk, chunks: AsyncGenerator[Chunk, None]
     ) -> Response:
         async def gather() -> list[Chunk]:
             return [first] + [chunk async for chunk in chunks]
@@ -125,7 +125,7 @@ class SiteApi:
         all_chunks = await self._unless_paused(gather(), chunks)
         return Response(answer.body(all_chunks), media_type="application/json")
 
-    async def _unless_paused(self, work: Any, chunks: AsyncIterator[Chunk]) -> Any:
+    async def _unless_paused(self, work: Any, chunks: AsyncGenerator[Chunk, None]) -> Any:
         task = asyncio.ensure_future(work)
         try:
             while not task.done():
@@ -137,7 +137,7 @@ class SiteApi:
             if not task.done():
                 task.cancel()
                 await asyncio.wait((task,))
-                await chunks.aclose()  # type: ignore[attr-defined]
+                await chunks.aclose()
 
     # -- for everyone --------------------------------------------------------------------------
 
@@ -200,12 +200,12 @@ class SiteApi:
             )
 
 
-def _generate(replica: Replica, job: Job) -> AsyncIterator[Chunk]:
+def _generate(replica: Replica, job: Job) -> AsyncGenerator[Chunk, None]:
     return replica.engine.generate(job)
 
 
 async def _events(
-    answer: openai_answers.Answer, first: Chunk, chunks: AsyncIterator[Chunk]
+    answer: openai_answers.Answer, first: Chunk, chunks: AsyncGenerator[Chunk, None]
 ) -> AsyncIterator[bytes]:
     try:
         yield answer.first_event() + answer.event(first)
@@ -216,7 +216,7 @@ async def _events(
     except AigridError as error:
         yield openai_answers.error_event(error)
     finally:
-        await chunks.aclose()  # type: ignore[attr-defined]
+        await chunks.aclose()
 
 
 class _SiteCollector:

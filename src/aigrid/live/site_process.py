@@ -25,7 +25,12 @@ def main(raw: dict[str, Any]) -> None:
         url=f"http://{raw['host']}:{bound.getsockname()[1]}",
         control_url=raw["control_url"],
         grid_token=token,
-        source=RegistrySource(raw["control_url"], token, paths.site(site.name), paths.store),
+        source=RegistrySource(
+            raw["control_url"],
+            token,
+            paths.site(site.name),
+            tuple(Path(key) for key in raw["trusted_keys"]),
+        ),
         counters=tuple(paths.counters(site.name, cell.name) for cell in site.cells),
         yields=raw["yields"],
     )

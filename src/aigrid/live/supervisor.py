@@ -20,9 +20,10 @@ from aigrid.core.codec import to_plain
 from aigrid.core.errors import AigridError, UnavailableError
 from aigrid.live import server
 from aigrid.live.client import ControlClient
-from aigrid.live.paths import read_secret, write_json
+from aigrid.live.paths import cache_folder, read_secret, write_json
 from aigrid.live.settings import GridSettings
 from aigrid.live.topology import PlannedSite
+from aigrid.store.store import Store
 
 STOP_S = 3.5
 WATCH_S = 0.1
@@ -117,11 +118,13 @@ class Supervisor:
             "key_digests": [hashlib.sha256(key.encode()).hexdigest()],
         }
         self._add("gateway", gateway)
+        trusted = [str(path) for path in Store(self.settings.paths.store).trusted_keys]
         for plan in planned:
             site = common | {
                 "control_url": self.control_url,
                 "site": to_plain(plan.site),
                 "yields": self.settings.protection != "off",
+                "trusted_keys": trusted,
             }
             self._add(plan.site.name, site, role="site")
             self._plan_radios(plan)
@@ -135,7 +138,7 @@ class Supervisor:
                 "cell": to_plain(cell),
                 "counters": str(paths.counters(plan.site.name, cell.name)),
                 "profile": plan.profile.model_dump(mode="json"),
-                "cache_dir": str(paths.cache / "kernels"),
+                "cache_dir": str(cache_folder() / "kernels"),
                 "cell_id": number,
                 "seed": number,
                 "protection": self.settings.protection,
