@@ -89,7 +89,7 @@ def control_app(plane: ControlPlane) -> FastAPI:
     app = FastAPI(title="aigrid control plane", version="1", lifespan=lifespan)
     app.add_exception_handler(AigridError, server.refuse)
     app.add_exception_handler(RequestValidationError, _refuse_validation)
-    app.middleware("http")(_limit_body)
+    app.add_middleware(_BodyLimit)
     _health_routes(app, plane)
     _operator_routes(app, plane)
     _grid_routes(app, plane)
@@ -97,13 +97,23 @@ def control_app(plane: ControlPlane) -> FastAPI:
     return app
 
 
-async def _limit_body(request: Request, follow: Any) -> Any:
-    declared = request.headers.get("content-length", "0")
-    chunked = "transfer-encoding" in request.headers
-    if chunked or not declared.isdigit() or int(declared) > BODY_LIMIT_BYTES:
-        size = int(declared) if declared.isdigit() else 0
-        return server.refuse(request, server.body_too_large(size, BODY_LIMIT_BYTES))
-    return await follow(request)
+class _BodyLimit:
+    """Refuses bodies over the limit, and those that do not state their length."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            declared = request.headers.get("content-length", "0")
+            chunked = "transfer-encoding" in request.headers
+            if chunked or not declared.isdigit() or int(declared) > BODY_LIMIT_BYTES:
+                size = int(declared) if declared.isdigit() else 0
+                error = server.body_too_large(size, BODY_LIMIT_BYTES)
+                await server.refuse(request, error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 async def _refuse_validation(request: Request, error: Exception) -> Response:

@@ -85,6 +85,7 @@ class ControlPlane:
     recorder: Recorder = field(init=False)
     failure: BaseException | None = None
     errors: dict[tuple[str, str], str] = field(default_factory=dict)
+    _stopping: bool = False
     _new_routes: asyncio.Event = field(default_factory=asyncio.Event)
     _gateway_before: tuple[float, int] = (0.0, 0)
 
@@ -189,14 +190,21 @@ class ControlPlane:
         self._new_routes.set()
         self._new_routes = asyncio.Event()
 
+    def stop_waiting(self) -> None:
+        """The process ends: answer long polls at once."""
+        self._stopping = True
+        self._new_routes.set()
+
     async def routes_after(self, version: int, wait_s: float) -> dict[str, Any]:
         """The routing table, at once if it is newer than `version`, else as soon as it is."""
         changed = self._new_routes
-        if self.board.routes_version == version:
+        if self.board.routes_version == version and not self._stopping:
             try:
                 await asyncio.wait_for(changed.wait(), wait_s)
             except TimeoutError:
                 return {"version": version}
+        if self._stopping:
+            return {"version": version}
         return await asyncio.to_thread(self._published)
 
     def _published(self) -> dict[str, Any]:

@@ -17,4 +17,4 @@ def main(raw: dict[str, Any]) -> None:
     tokens = Tokens(read_secret(paths.operator_token), read_secret(paths.grid_token))
     plane = ControlPlane(paths, tokens, raw["commit"])
     bound = server.listen(raw["host"], raw["port"])
-    server.run(server.serve(control_app(plane), bound))
+    server.run(server.serve(control_app(plane), bound, plane.stop_waiting))

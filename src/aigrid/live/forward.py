@@ -128,9 +128,8 @@ class Forwarder:
     def _note_retry(self, site: str, reason: TryNextError) -> None:
         self.retries += 1
         RETRIES.labels(site).inc()
-        if reason.unreachable:
+        if reason.unreachable and self.mirror.suspect(site):
             logger.warning("site %s is unreachable: %s", site, reason)
-            self.mirror.suspect(site)
             self._report_soon("/grid/v1/unreachable", {"site": site})
 
     async def _at(self, site: str, attempt: Attempt) -> Answer | StreamedAnswer:

@@ -66,9 +66,16 @@ class RouteMirror:
             order.sort(key=lambda site: self.suspects.get(site, 0.0) > now_s)
         return order
 
-    def suspect(self, site: str) -> None:
-        """Try others first for a moment; the control plane decides about longer."""
-        self.suspects[site] = time.monotonic() + SUSPECT_S
+    def suspect(self, site: str) -> bool:
+        """Try others first for a moment; the control plane decides about longer.
+
+        Returns:
+            whether this is news.
+        """
+        now_s = time.monotonic()
+        news = self.suspects.get(site, 0.0) <= now_s
+        self.suspects[site] = now_s + SUSPECT_S
+        return news
 
     def _pairs(self, origin: str, service: str) -> list[tuple[str, float]]:
         key = (origin if origin in self.urls else "*", service)

@@ -39,8 +39,27 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-async def serve(app: Any, bound: socket.socket, ready: Callable[[], None] | None = None) -> None:
-    """Serve until SIGTERM, then drain for at most `DRAIN_S` seconds."""
+class _Server(uvicorn.Server):
+    """Tells the application that the end has come before connections are drained."""
+
+    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_exit = on_exit
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """First thing after SIGTERM."""
+        self._on_exit()
+        super().handle_exit(sig, frame)
+
+
+async def serve(app: Any, bound: socket.socket, on_exit: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM, then drain for at most `DRAIN_S` seconds.
+
+    Args:
+        app: the ASGI application.
+        bound: from `listen`.
+        on_exit: called at SIGTERM, so that long polls can be answered at once.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -53,10 +72,7 @@ async def serve(app: Any, bound: socket.socket, ready: Callable[[], None] | None
         server_header=False,
         date_header=False,
     )
-    server = uvicorn.Server(config)
-    if ready is not None:
-        ready()
-    await server.serve(sockets=[bound])
+    await _Server(config, on_exit).serve(sockets=[bound])
 
 
 def run(main: Any) -> None:

@@ -173,7 +173,7 @@ class SiteApi:
     async def metrics(self, request: Request) -> Response:
         """Prometheus text format."""
         registry = CollectorRegistry()
-        registry.register(_SiteCollector(self.agent))  # type: ignore[arg-type]
+        registry.register(_SiteCollector(self.agent))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def radio_load(self, request: Request) -> Response:
