@@ -83,8 +83,9 @@ class SiteAgent:
         """The real-time loop: AI takes its next step only while no cell is behind."""
         if not self.yields:
             return True
+        statuses = self._statuses()
         now_ns = time.monotonic_ns()
-        return all(may_step(status, now_ns) for status in self._statuses())
+        return all(may_step(status, now_ns) for status in statuses)
 
     def _statuses(self) -> list[RadioStatus]:
         return [radio.read() for radio in self._open_radios()]
@@ -105,7 +106,8 @@ class SiteAgent:
         """
         if not self.counters:
             return RadioBeat(0.0, 0.0, 0, 0)
-        now_ns, statuses = time.monotonic_ns(), self._statuses()
+        statuses = self._statuses()
+        now_ns = time.monotonic_ns()  # after the reading, or a slot's end in between looks stale
         silent = len(self.counters) - sum(status.is_fresh(now_ns) for status in statuses)
         need = sum(status.need_high for status in statuses) + silent * self.site.compute_cores
         return RadioBeat(
