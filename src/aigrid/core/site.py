@@ -29,7 +29,7 @@ class Cell:
     antennas: int = 2
     layers: int = 1
     modulation_bits: int = 4
-    deadline_ms: float = 1.0
+    deadline_ms: float = 2.0
 
     @property
     def slot_ms(self) -> float:

@@ -1,0 +1,175 @@
+"""The simulated gateway: the routing table and `control.admit.order`, as the live one uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from aigrid.control import admit
+from aigrid.core.events import SiteUnreachable
+from aigrid.core.routing import RoutingTable
+from aigrid.twin.jobs import Job
+from aigrid.twin.scenario import Physics
+from aigrid.twin.simulation import Action, Simulation
+from aigrid.twin.site import SimulatedSite
+
+OPEN, ANSWERED, FAILED, BROKEN = "open", "answered", "failed", "broken"
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request and what became of it.
+
+    Attributes:
+        number: counts requests from 0.
+        service: that is asked for.
+        origin: site it comes from, `*` for none.
+        prompt_tokens: of the prompt.
+        tokens: to make.
+        stream: whether tokens go out one by one, so that a broken answer cannot be made anew.
+        born_s: when it arrived.
+        status: `open`, `answered`, `failed` (nobody took it in time) or `broken` (in mid-stream).
+        site: that answered.
+        ended_s: when it ended.
+        retries: sites tried in vain.
+    """
+
+    number: int
+    service: str
+    origin: str
+    prompt_tokens: int
+    tokens: int
+    stream: bool
+    born_s: float
+    status: str = OPEN
+    site: str = ""
+    ended_s: float = -1.0
+    retries: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Attempt:
+    """A request at a site: ends once, however many ends reach it."""
+
+    request: Request
+    site: SimulatedSite
+    others: list[str]
+    job: Job | None = None
+    open: bool = True
+
+
+@dataclass(slots=True)
+class SimulatedGateway:
+    """Sends each request to the first candidate that answers it.
+
+    Attributes:
+        physics: delays and limits.
+        simulation: the clock.
+        sites: by name.
+        on_end: called with each request that ended.
+        table: the routing table in force.
+    """
+
+    physics: Physics
+    simulation: Simulation
+    sites: Mapping[str, SimulatedSite]
+    on_end: Callable[[Request], None]
+    table: RoutingTable = field(default_factory=RoutingTable)
+    in_flight: dict[str, int] = field(default_factory=dict)
+    _suspects: dict[str, float] = field(default_factory=dict)
+    _at: dict[str, list[_Attempt]] = field(default_factory=dict)
+
+    def submit(self, request: Request) -> None:
+        """Take a request in; `on_end` tells how it ended."""
+        self._round(request)
+
+    def site_died(self, name: str) -> None:
+        """Connections to a site break; the gateway knows one hop later."""
+        for attempt in self._at.pop(name, []):
+            self._later(self.physics.hop_s, attempt, self._broke)
+
+    def _round(self, request: Request) -> None:
+        self._try(request, self._order(request))
+
+    def _order(self, request: Request) -> list[str]:
+        """Candidates, least loaded for their weight first, suspects last."""
+        pairs = self.table.candidates(request.origin, request.service)
+        held = [self.in_flight.get(site, 0) for site, _ in pairs]
+        order = [pairs[i][0] for i in admit.order([w for _, w in pairs], held)]
+        now_s = self.simulation.now_s
+        return sorted(order, key=lambda site: self._suspects.get(site, 0.0) > now_s)
+
+    def _try(self, request: Request, names: list[str]) -> None:
+        if not names:
+            self._pause(request)
+            return
+        name, *others = names
+        attempt = _Attempt(request, self.sites[name], others)
+        self.in_flight[name] = self.in_flight.get(name, 0) + 1
+        self._later(self.physics.hop_s, attempt, self._arrive)
+
+    def _pause(self, request: Request) -> None:
+        """Nobody took it: another round in a moment, unless it has waited for too long."""
+        if self.simulation.now_s - request.born_s > self.physics.give_up_s:
+            self._end(request, FAILED, "")
+            return
+        self.simulation.after(self.physics.retry_s, lambda: self._round(request))
+
+    def _arrive(self, attempt: _Attempt) -> None:
+        site, request = attempt.site, attempt.request
+        if not site.reachable:
+            self._later(self.physics.timeout_s, attempt, self._broke)
+            return
+        if not site.alive:
+            self._later(self.physics.hop_s, attempt, self._broke)
+            return
+        prefill = request.prompt_tokens * self.physics.prefill_factor
+        job = Job(
+            service=request.service,
+            first_work=prefill + 1,
+            total_work=prefill + request.tokens,
+            on_end=lambda: self._answered(attempt),
+        )
+        if site.offer(job):
+            self._later(self.physics.hop_s, attempt, self._refused)
+            return
+        attempt.job = job
+        self._at.setdefault(site.name, []).append(attempt)
+
+    def _answered(self, attempt: _Attempt) -> None:
+        self._at[attempt.site.name].remove(attempt)
+        arrived = attempt.site.reachable
+        delay_s = self.physics.hop_s if arrived else self.physics.timeout_s
+        self._later(delay_s, attempt, self._finish if arrived else self._broke)
+
+    def _finish(self, attempt: _Attempt) -> None:
+        self._leave(attempt)
+        self._end(attempt.request, ANSWERED, attempt.site.name)
+
+    def _refused(self, attempt: _Attempt) -> None:
+        self._leave(attempt)
+        attempt.request.retries += 1
+        self._try(attempt.request, attempt.others)
+
+    def _broke(self, attempt: _Attempt) -> None:
+        """The site cannot be reached, or left in mid-answer: say so, and try the next."""
+        name = attempt.site.name
+        self._suspects[name] = self.simulation.now_s + self.physics.suspect_s
+        self.simulation.post(SiteUnreachable(name))
+        if attempt.request.stream and attempt.job is not None and attempt.job.has_begun:
+            self._leave(attempt)
+            self._end(attempt.request, BROKEN, name)
+            return
+        self._refused(attempt)
+
+    def _leave(self, attempt: _Attempt) -> None:
+        self.in_flight[attempt.site.name] -= 1
+
+    def _end(self, request: Request, status: str, site: str) -> None:
+        request.status, request.site = status, site
+        request.ended_s = self.simulation.now_s
+        self.on_end(request)
+
+    def _later(self, delay_s: float, attempt: _Attempt, then: Callable[[_Attempt], None]) -> None:
+        action: Action = lambda: then(attempt)  # noqa: E731
+        self.simulation.after(delay_s, action)

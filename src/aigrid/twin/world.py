@@ -1,0 +1,238 @@
+"""The simulated world: what `control.world.drive` drives in the twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aigrid.control.world import Timed
+from aigrid.core.errors import ConflictError, NotFoundError
+from aigrid.core.events import (
+    Command,
+    Event,
+    Heartbeat,
+    PublishRoutes,
+    ServiceDeployed,
+    ServiceUndeployed,
+    SiteJoined,
+    Tick,
+)
+from aigrid.core.routing import RoutingTable
+from aigrid.twin.gateway import Request, SimulatedGateway
+from aigrid.twin.orders import OrderBook
+from aigrid.twin.radio import SimulatedRadio
+from aigrid.twin.scenario import (
+    Corruption,
+    Crash,
+    Demand,
+    Deployment,
+    Fault,
+    Scenario,
+    SimulatedPackage,
+    Surge,
+)
+from aigrid.twin.simulation import Simulation
+from aigrid.twin.site import SimulatedSite
+
+
+class TwinWorld:
+    """A grid of simulated sites, one gateway and a store.
+
+    Args:
+        scenario: what there is and what happens.
+        seed: of chance; the same scenario and seed give the same events, byte for byte.
+
+    Attributes:
+        until_s: `next_event` returns None once simulated time is here.
+        requests: every request so far.
+        ended: those that ended, in the order they did.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario, self.simulation, self.until_s = scenario, Simulation(), 0.0
+        self.packages = {package.reference: package for package in scenario.packages}
+        self.requests: list[Request] = []
+        self.ended: list[Request] = []
+        self._book = OrderBook()
+        self._handled: Event | None = None
+        # One stream of chance for demand and one for each radio: more of one moves no other.
+        demand, *radios = np.random.SeedSequence(seed).spawn(1 + len(scenario.sites))
+        self._rng = np.random.default_rng(demand)
+        self.sites = {
+            planned.site.name: SimulatedSite(
+                planned,
+                scenario.physics,
+                self.simulation,
+                self._book,
+                self._fetch,
+                SimulatedRadio(planned, scenario.physics, np.random.default_rng(radio))
+                if planned.profile
+                else None,
+            )
+            for planned, radio in zip(scenario.sites, radios, strict=True)
+        }
+        self.gateway = SimulatedGateway(
+            scenario.physics, self.simulation, self.sites, self.ended.append
+        )
+        self._begin()
+
+    def _begin(self) -> None:
+        simulation = self.simulation
+        simulation.every(self.scenario.physics.tick_s, lambda: simulation.post(Tick()))
+        for site in self.sites.values():
+            simulation.after(0.0, site.start)
+        for deployment in self.scenario.deployments:
+            simulation.after(deployment.at_s, lambda d=deployment: self._carry(d))  # type: ignore[misc]
+        for fault in self.scenario.faults:
+            simulation.after(fault.at_s, lambda f=fault: self.inject(f))  # type: ignore[misc]
+        for demand in self.scenario.demand:
+            simulation.after(demand.from_s, lambda d=demand: self._next_arrival(d))  # type: ignore[misc]
+
+    # -- control.world.World -------------------------------------------------------------------
+
+    def next_event(self) -> Timed | None:
+        """Let simulated time run to the next event for the control plane."""
+        simulation = self.simulation
+        while not simulation.outbox:
+            if not simulation.step(self.until_s):
+                return None
+        self._handled = simulation.outbox.popleft()
+        return Timed(simulation.now_s, self._handled)
+
+    def carry_out(self, now_s: float, commands: Sequence[Command]) -> None:
+        """Write orders down; answer the site whose event this was; send routes to the gateway."""
+        self._book.write(commands)
+        hop_s = self.scenario.physics.hop_s
+        if isinstance(self._handled, SiteJoined):
+            self.simulation.after(hop_s, self.sites[self._handled.site.name].take_orders)
+        elif isinstance(self._handled, Heartbeat):
+            self.simulation.after(hop_s, self.sites[self._handled.site].take_orders)
+        for command in commands:
+            if isinstance(command, PublishRoutes):
+                self._send_routes(command.table, hop_s)
+
+    def _send_routes(self, table: RoutingTable, hop_s: float) -> None:
+        def install() -> None:
+            self.gateway.table = table
+
+        self.simulation.after(hop_s, install)
+
+    # -- what people and faults do -------------------------------------------------------------
+
+    def deploy(self, reference: str) -> None:
+        """Want a package served.
+
+        Raises:
+            NotFoundError: the store has no such package.
+        """
+        package = self._package(reference)
+        self.simulation.post(
+            ServiceDeployed(
+                service=package.name,
+                digest=package.digest,
+                memory_mb=package.memory_mb,
+                compute_cores=package.compute_cores,
+                regions=package.regions,
+            )
+        )
+
+    def undeploy(self, service: str) -> None:
+        """Want a service no longer."""
+        self.simulation.post(ServiceUndeployed(service))
+
+    def publish(self, package: SimulatedPackage) -> None:
+        """Put a package in the store.
+
+        Raises:
+            ConflictError: its reference is taken.
+        """
+        if package.reference in self.packages:
+            raise ConflictError(f"package {package.reference} is in the store already")
+        self.packages[package.reference] = package
+
+    def request(self, demand: Demand) -> Request:
+        """One request of this kind, now."""
+        request = Request(
+            number=len(self.requests),
+            service=demand.service,
+            origin=demand.origin,
+            prompt_tokens=demand.prompt_tokens,
+            tokens=demand.tokens,
+            stream=demand.stream,
+            born_s=self.simulation.now_s,
+        )
+        self.requests.append(request)
+        self.gateway.submit(request)
+        return request
+
+    def inject(self, fault: Fault) -> None:
+        """Let something go wrong, now."""
+        if isinstance(fault, Corruption):
+            package = self._package(fault.package)
+            self.packages[fault.package] = package.model_copy(update={"corrupt": True})
+            return
+        site = self.site(fault.site)
+        if isinstance(fault, Crash):
+            self._crash(site, fault.back_after_s)
+        elif isinstance(fault, Surge):
+            self._surge(site, fault)
+        else:
+            site.reachable = False
+            self.simulation.after(fault.for_s, site.come_within_reach)
+
+    def site(self, name: str) -> SimulatedSite:
+        """A site by name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        if name not in self.sites:
+            raise NotFoundError(
+                f"site {name!r} is not in this grid",
+                next_step=f"sites: {', '.join(list(self.sites)[:20])}",
+            )
+        return self.sites[name]
+
+    def _crash(self, site: SimulatedSite, back_after_s: float | None) -> None:
+        if not site.alive:
+            return
+        site.crash()
+        self.gateway.site_died(site.name)
+        if back_after_s is not None:
+            self.simulation.after(back_after_s, site.start)
+
+    def _surge(self, site: SimulatedSite, fault: Surge) -> None:
+        if site.radio is None:
+            raise NotFoundError(f"site {fault.site!r} has no radio", next_step="name a tower")
+        site.radio.force(fault.load, self.simulation.now_s + fault.for_s)
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _carry(self, deployment: Deployment) -> None:
+        if deployment.deploy:
+            self.deploy(deployment.deploy)
+        else:
+            self.undeploy(deployment.undeploy)
+
+    def _next_arrival(self, demand: Demand) -> None:
+        """Plan the next request of a Poisson process."""
+        delay_s = float(self._rng.exponential(1.0 / demand.requests_per_s))
+
+        def arrive() -> None:
+            if self.simulation.now_s <= demand.until_s:
+                self.request(demand)
+                self._next_arrival(demand)
+
+        self.simulation.after(delay_s, arrive)
+
+    def _package(self, reference: str) -> SimulatedPackage:
+        if reference not in self.packages:
+            raise NotFoundError(
+                f"package {reference!r} is not in the store",
+                next_step=f"packages: {', '.join(sorted(self.packages)) or 'none'}",
+            )
+        return self.packages[reference]
+
+    def _fetch(self, digest: str) -> SimulatedPackage:
+        return next(p for p in self.packages.values() if p.digest == digest)
