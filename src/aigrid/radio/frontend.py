@@ -45,7 +45,7 @@ def _run(path: Path, parent: int) -> None:
     started_s = time.monotonic()
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    _die_with_parent(parent)
+    parent = _die_with_parent(parent)
     for variable in _THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
     # Imported here: --help stays quick, and the variables above must stand before numpy loads.
@@ -54,30 +54,32 @@ def _run(path: Path, parent: int) -> None:
 
     config = load_config(path)
     _keep_compiled_kernels(config)
-    from aigrid.radio.slots import SlotLoop
-
     with RadioCounters.create(config.counters) as counters:
+        # The compiler loads last: what is wrong with the start shows before it.
+        from aigrid.radio.slots import SlotLoop
+
         loop = SlotLoop(config, counters)
         error_rate = loop.warm_up()
         _stop_on_signals(loop)
         protected = _protect(config)
+        # A collection can take longer than a slot; the loop makes no cycles to collect.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        loop.announce()
         sys.stdout.write(
             f"ready: {config.site}/{config.cell.name} in {time.monotonic() - started_s:.1f} s, "
             f"raw bit error rate {error_rate:.1e}, {protected}\n"
         )
         sys.stdout.flush()
-        # A collection can take longer than a slot; the loop makes no cycles to collect.
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        loop.run()
+        loop.run(parent)
 
 
 def _leave(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _die_with_parent(expected: int) -> None:
+def _die_with_parent(expected: int) -> int:
     from aigrid.radio.clock import signal_on_parent_death
 
     parent = os.getppid()
@@ -91,6 +93,7 @@ def _die_with_parent(expected: int) -> None:
 
     signal.signal(signal.SIGUSR2, check)
     signal_on_parent_death(signal.SIGUSR2)
+    return parent
 
 
 def _keep_compiled_kernels(config: FrontendConfig) -> None:
@@ -110,6 +113,8 @@ def _stop_on_signals(loop: SlotLoop) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    # From here on the loop looks for its parent itself, and leaves in good order.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def _protect(config: FrontendConfig) -> str:

@@ -66,4 +66,4 @@ def frame_pilots(numerology: Numerology, cell_id: int) -> NDArray[np.complex64]:
         [pilot_sequence(slot, symbol, cell_id, count) for symbol in PILOT_SYMBOLS]
         for slot in range(numerology.slots_per_frame)
     ]
-    return np.array(sent) * np.float32(np.sqrt(PILOT_POWER))
+    return np.array(sent, np.complex64) * np.float32(np.sqrt(PILOT_POWER))

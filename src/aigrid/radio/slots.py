@@ -80,12 +80,20 @@ class SlotLoop:
             )
         return wrong / sent
 
-    def run(self) -> None:
-        """Process a slot per period until `stopping`; the caller's signal handlers set it."""
-        slot_ns, parent = self._slot_ns, os.getppid()
+    def announce(self) -> None:
+        """Tell readers that slots are about to be received."""
+        now_ns = time.monotonic_ns()
+        self._publish(now_ns + self._slot_ns, now_ns)
+
+    def run(self, parent: int) -> None:
+        """Process a slot per period until `stopping`, which signal handlers set, or orphaned.
+
+        Args:
+            parent: process whose end ends the loop.
+        """
+        slot_ns = self._slot_ns
         start_ns = -(-time.monotonic_ns() // slot_ns) * slot_ns
         received_ns, look_ns = start_ns + slot_ns, 0
-        self._publish(received_ns, time.monotonic_ns())
         while not self.stopping:
             now_ns = time.monotonic_ns()
             if now_ns < received_ns:
