@@ -30,7 +30,9 @@ def fill_model_dir(directory: Path, seed: int = 0, version: str = "1.0.0") -> Pa
     """What the factory writes, with random bytes for weights."""
     generator = np.random.default_rng(seed)
     (directory / "onnx").mkdir(parents=True)
-    header = json.dumps({"w": {"dtype": "F32", "shape": [8, 32], "data_offsets": [0, 1024]}}).encode()
+    header = json.dumps(
+        {"w": {"dtype": "F32", "shape": [8, 32], "data_offsets": [0, 1024]}}
+    ).encode()
     tensor = generator.bytes(1024)
     (directory / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + tensor)
     (directory / "onnx" / "model.onnx").write_bytes(generator.bytes(4096))
@@ -85,9 +87,13 @@ def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     }
     (scratch / "config.yml").write_text(json.dumps(config))
     log = (scratch / "log").open("wb")
-    process = subprocess.Popen([program, "serve", str(scratch / "config.yml")], stdout=log, stderr=log)
+    process = subprocess.Popen(
+        [program, "serve", str(scratch / "config.yml")], stdout=log, stderr=log
+    )
     try:
-        _wait_until(lambda: _answers(f"http://{address}/v2/"), lambda: (scratch / "log").read_text())
+        _wait_until(
+            lambda: _answers(f"http://{address}/v2/"), lambda: (scratch / "log").read_text()
+        )
         yield address
     finally:
         process.terminate()

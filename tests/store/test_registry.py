@@ -79,7 +79,9 @@ def test_a_site_installs_from_the_control_plane(
 def test_the_control_plane_wants_its_token(served: str, store: Store, model_dir: Path) -> None:
     store.publish(model_dir, "maker", NOW_S)
     reference = parse_registry_reference(f"oci://{served}/demo:1.0.0")
-    with pytest.raises(AuthenticationError, match=rf"registry {served} refuses access \(HTTP 401\)"):
+    with pytest.raises(
+        AuthenticationError, match=rf"registry {served} refuses access \(HTTP 401\)"
+    ):
         Registry(reference, Credentials(token="guess"), QUICK).tags()
     registry = Registry(reference, Credentials(token="grid-token"), QUICK)
     assert registry.tags() == ["1.0.0"]
@@ -88,5 +90,5 @@ def test_the_control_plane_wants_its_token(served: str, store: Store, model_dir:
 
 
 def test_a_registry_that_is_away(other_store: Store) -> None:
-    with pytest.raises(UnavailableError, match="registry 127.0.0.1:9 does not answer: .*2 tries"):
+    with pytest.raises(UnavailableError, match=r"registry 127.0.0.1:9 does not answer: .*2 tries"):
         other_store.pull("oci://127.0.0.1:9/demo:1", NOW_S)

@@ -30,6 +30,8 @@ def checked(chunks: Iterable[bytes], digest: str, size: int, what: str = "") -> 
                 f"{name}: more than the promised {size} bytes came", next_step=REPAIR
             )
         yield chunk
+    if seen < size:
+        raise IntegrityError(f"{name}: only {seen} of {size} bytes are there", next_step=REPAIR)
     actual = "sha256:" + hasher.hexdigest()
     if actual != digest:
         raise IntegrityError(

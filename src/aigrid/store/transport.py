@@ -289,6 +289,9 @@ def _guarded_read(response: http.client.HTTPResponse, size: int, host: str) -> b
 def _chunks(response: http.client.HTTPResponse, host: str) -> Iterator[bytes]:
     while chunk := _guarded_read(response, CHUNK_BYTES, host):
         yield chunk
+    # A bounded read ends silently where the connection does; `length` is what is still to come.
+    if response.length:
+        raise _broken(host, ConnectionError(f"{response.length} bytes are missing"))
 
 
 def _broken(host: str, error: Exception) -> UnavailableError:
