@@ -23,6 +23,7 @@ from aigrid.factory.progress import Progress
 from aigrid.factory.pydocs import first_paragraph
 
 PART_BYTES = 8_000
+SHORTEST_PART_BYTES = 500
 FILES_TO_SPLIT_BY = 10
 MAX_FILES = 100_000
 MAX_FILE_BYTES = 16_000_000
@@ -64,7 +65,8 @@ def read_files(path: Path, progress: Progress, max_bytes: int) -> Corpus:
             left -= len(text.encode())
         progress.advance(1, files=len(texts))
     by_file = len(texts) >= FILES_TO_SPLIT_BY
-    documents = [d for name, text in texts for d in _parts(name, text, by_file)]
+    size = PART_BYTES if by_file else _part_bytes(sum(len(text) for _, text in texts))
+    documents = [d for name, text in texts for d in _parts(name, text, size, by_file)]
     return Corpus(tuple(documents), str(path), SYSTEM, tuple(sorted(left_out.items())))
 
 
@@ -141,8 +143,13 @@ def _decoded(content: bytes) -> str | None:
         return None
 
 
-def _parts(name: str, text: str, by_file: bool) -> Iterator[Document]:
-    for number, part in enumerate(cut_at_blank_lines(text, PART_BYTES)):
+def _part_bytes(total: int) -> int:
+    """A short text is cut finer, so that there is something to hold out."""
+    return min(PART_BYTES, max(SHORTEST_PART_BYTES, total // 20))
+
+
+def _parts(name: str, text: str, size: int, by_file: bool) -> Iterator[Document]:
+    for number, part in enumerate(cut_at_blank_lines(text, size)):
         part_name = f"{name}#{number:05d}"
         yield Document(part_name, part, _exchanges(name, part), name if by_file else part_name)
 
