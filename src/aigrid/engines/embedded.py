@@ -8,13 +8,11 @@ once, everything else every 10 ms, because waking the event loop once a token co
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +30,7 @@ from aigrid.engines.mailbox import Mailbox, Outbox
 from aigrid.engines.pace import Pace
 from aigrid.engines.sampling import log_softmax
 from aigrid.engines.sequence import Sequence
-from aigrid.engines.text import Vocabulary
+from aigrid.engines.text import Vocabulary, end_tokens
 
 PREFILL_PIECE = 64
 FLUSH_S = 0.010
@@ -92,7 +90,7 @@ class EmbeddedEngine:
         vocabulary = Vocabulary(model_dir / "tokenizer.json")
         template = ChatTemplate(model_dir)
         decoder = Decoder(model_dir / "onnx" / "model.onnx", threads=threads, slots=max_batch)
-        return cls(decoder, vocabulary, template, _eos_tokens(model_dir), queue_limit)
+        return cls(decoder, vocabulary, template, end_tokens(model_dir), queue_limit)
 
     async def generate(self, job: Job) -> AsyncGenerator[Chunk, None]:
         """Stream an answer; see `Engine.generate`."""
@@ -221,8 +219,9 @@ class EmbeddedEngine:
         try:
             while self._ended is None:
                 self._drop_abandoned()
-                if not self._admit():
+                if not self._busy():
                     continue
+                self._admit()
                 pause_s = self._pace.pause_s()
                 if pause_s:
                     self._flush()
@@ -230,7 +229,6 @@ class EmbeddedEngine:
                     continue
                 began = time.perf_counter()
                 self._fill()
-                self._post()
                 self._decode()
                 self._post()
                 self._pace.worked(time.perf_counter() - began)
@@ -241,31 +239,46 @@ class EmbeddedEngine:
             )
         self._fail_all()
 
-    def _admit(self) -> bool:
-        """Take the next job into a free slot; False when there was nothing to do for a while."""
+    def _busy(self) -> bool:
+        """Whether there is something to do; waits a while where there is not."""
+        if self._decoding or self._filling is not None or self._waiting:
+            return True
         with self._wake:
-            room = len(self._decoding) < self._decoder.slots
-            if self._filling is None and self._waiting and room:
-                self._filling = self._waiting.popleft()
-            busy = self._filling is not None or bool(self._decoding)
-            if not busy and self._ended is None:
+            if not self._waiting and self._ended is None:
                 self._wake.wait(IDLE_WAIT_S)
-            return busy
+        return False
 
     def _fill(self) -> None:
-        """Feed one piece of the joining job's prompt; with the last piece comes its first token."""
-        sequence = self._filling
-        if sequence is None:
-            return
-        piece = sequence.prompt[sequence.held : sequence.held + PREFILL_PIECE]
-        logits = self._decoder.prefill(len(self._decoding), piece, sequence.held)
-        sequence.held += len(piece)
-        self._prompt_tokens_total += len(piece)
-        if sequence.held == len(sequence.prompt):
-            sequence.advance(logits)
-            self._tokens_total += 1
-            self._filling = None
-            self._decoding.append(sequence)
+        """Feed prompts of joining jobs, one piece at least and `PREFILL_PIECE` tokens at most.
+
+        Where a prompt is cut depends on itself alone, so that its numbers do not depend on company.
+        """
+        budget = PREFILL_PIECE
+        while (sequence := self._admit()) is not None:
+            piece = sequence.prompt[sequence.held : sequence.held + PREFILL_PIECE]
+            budget -= len(piece)
+            if budget < 0:
+                return
+            logits = self._decoder.prefill(len(self._decoding), piece, sequence.held)
+            sequence.held += len(piece)
+            self._prompt_tokens_total += len(piece)
+            if sequence.held == len(sequence.prompt):
+                self._start(sequence, logits)
+
+    def _admit(self) -> Sequence | None:
+        """The joining job, the next in line where there is none and a slot is free."""
+        if self._filling is None and self._waiting and len(self._decoding) < self._decoder.slots:
+            with self._wake:
+                self._filling = self._waiting.popleft() if self._waiting else None
+        return self._filling
+
+    def _start(self, sequence: Sequence, logits: NDArray[np.float32]) -> None:
+        """Its first token, at once."""
+        sequence.advance(logits)
+        self._tokens_total += 1
+        self._filling = None
+        self._decoding.append(sequence)
+        self._flush()
 
     def _decode(self) -> None:
         """One token for every stream."""
@@ -323,17 +336,3 @@ class EmbeddedEngine:
             error = UnavailableError(ended.message, next_step=ended.next_step)
             self._outbox.add(sequence.box, error)
         self._outbox.send()
-
-
-def _eos_tokens(model_dir: Path) -> frozenset[int]:
-    """Ids that end an answer: `generation_config.json` where it names them, else `config.json`."""
-    found: Any = None
-    for name in ("generation_config.json", "config.json"):
-        path = model_dir / name
-        if found is None and path.exists():
-            try:
-                found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-            except (OSError, ValueError, AttributeError) as error:
-                raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    ids = found if isinstance(found, list) else [found]
-    return frozenset(int(i) for i in ids if i is not None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import json
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, decoders
 
@@ -120,3 +122,21 @@ def _overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that begins `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
+
+
+def end_tokens(model_dir: Path) -> frozenset[int]:
+    """Ids that end an answer: `generation_config.json` where it names them, else `config.json`.
+
+    Raises:
+        ConfigurationError: a file that is not JSON.
+    """
+    found: Any = None
+    for name in ("generation_config.json", "config.json"):
+        path = model_dir / name
+        if found is None and path.exists():
+            try:
+                found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+            except (OSError, ValueError, AttributeError) as error:
+                raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+    ids = found if isinstance(found, list) else [found]
+    return frozenset(int(i) for i in ids if i is not None)
