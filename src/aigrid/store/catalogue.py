@@ -18,6 +18,7 @@ from typing import Any
 
 from aigrid.core.errors import ConfigurationError, ConflictError, NotFoundError, StorageError
 from aigrid.core.package import ServiceSpec, canonical_json
+from aigrid.store.durable import locked, storing
 
 SCHEMA_VERSION = 1
 _BUSY_S = 10.0
@@ -91,8 +92,11 @@ class Catalogue:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._connection() as connection:
-            self._migrate(connection)
+        with storing("a catalogue", path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Two first starts at once must not both make the tables or switch the journal.
+            with locked(path.parent / f".{path.name}.lock"):
+                self._migrate()
 
     def publish(self, record: PackageRecord) -> bool:
         """Add a version; False when this very digest was published before.
@@ -101,7 +105,7 @@ class Catalogue:
             ConflictError: the version exists with another digest.
             StorageError: the disk is full; nothing was added.
         """
-        with self._connection() as connection:
+        with self._connection("IMMEDIATE") as connection:
             known = _select(connection, "name = ? AND version = ?", record.name, record.version)
             if known:
                 _check_same(known[0], record)
@@ -162,38 +166,41 @@ class Catalogue:
             found = _select(connection, "1")
         return sorted(found, key=lambda r: (r.name, version_order(r.version)))
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        if found > SCHEMA_VERSION:
-            raise ConfigurationError(
-                f"{self.path} has schema {found}, this aigrid knows {SCHEMA_VERSION}",
-                next_step="upgrade aigrid",
+    def _migrate(self) -> None:
+        with self._opened() as connection:
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            if found == SCHEMA_VERSION:
+                return
+            if found > SCHEMA_VERSION:
+                raise ConfigurationError(
+                    f"{self.path} has schema {found}, this aigrid knows {SCHEMA_VERSION}",
+                    next_step="upgrade aigrid",
+                )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(
+                f"BEGIN; {_SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
             )
-        if found < SCHEMA_VERSION:
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: committed at the end, rolled back on any error."""
+    def _connection(self, mode: str = "DEFERRED") -> Iterator[sqlite3.Connection]:
+        """One transaction: committed at the end, rolled back (by closing) on any error."""
+        with self._opened() as connection:
+            connection.execute(f"BEGIN {mode}")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
             try:
                 connection.execute("PRAGMA foreign_keys = ON")
-                connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("BEGIN IMMEDIATE")
                 yield connection
-                connection.execute("COMMIT")
             finally:
-                # Closing without COMMIT rolls back.
                 connection.close()
         except sqlite3.DatabaseError as error:
             raise _trouble(error, self.path) from error
-        except OSError as error:
-            raise StorageError(f"cannot use {self.path}: {error.strerror}") from error
 
 
 def version_order(version: str) -> Order:
