@@ -14,6 +14,7 @@ Tokens = NDArray[np.int32]
 Turns = list[tuple[str, str]]
 SYSTEM_SHARE = 0.2
 MAX_EXCHANGES = 3
+PORTION = 64
 
 
 def conversations(
@@ -37,9 +38,19 @@ def sequences(
     documents: Sequence[Document], system: str, encoder: Encoder, rng: np.random.Generator
 ) -> list[Tokens]:
     """All that is learnt from, as token sequences: the documents and the conversations of them."""
-    encoded = encoder.texts([d.text for d in documents])
-    encoded += encoder.conversations(conversations(documents, system, rng))
-    return [np.array(tokens, dtype=np.int32) for tokens in encoded]
+    texts = [d.text for d in documents]
+    talks = conversations(documents, system, rng)
+    encoded: list[Tokens] = []
+    # in portions: lists of Python integers take ten times the room of the arrays
+    for start in range(0, len(texts), PORTION):
+        encoded += map(_compact, encoder.texts(texts[start : start + PORTION]))
+    for start in range(0, len(talks), PORTION):
+        encoded += map(_compact, encoder.conversations(talks[start : start + PORTION]))
+    return encoded
+
+
+def _compact(tokens: list[int]) -> Tokens:
+    return np.array(tokens, dtype=np.int32)
 
 
 def batches(
