@@ -1,0 +1,90 @@
+"""`aigrid deploy` and `aigrid undeploy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aigrid.cli.options import Setup, grid_options
+from aigrid.cli.output import note, show
+from aigrid.core.errors import ConfigurationError
+
+OCI = "oci://"
+
+
+@click.command()
+@click.argument("package")
+@click.option("--no-wait", is_flag=True, help="Return before a site serves it.")
+@click.option(
+    "--upstream", metavar="URL", help="Serve an OpenAI-compatible server under this name."
+)
+@click.option("--model", metavar="NAME", help="The model's name at the upstream server.")
+@click.option("--key-file", metavar="FILE", type=Path, help="Holds the upstream server's key.")
+@grid_options
+def deploy(
+    setup: Setup,
+    package: str,
+    no_wait: bool,
+    upstream: str | None,
+    model: str | None,
+    key_file: Path | None,
+) -> None:
+    """Serve PACKAGE (NAME, NAME:VERSION or oci://host:port/name:tag) and wait until it answers.
+
+    With --upstream, PACKAGE is the name to give to a model of another OpenAI-compatible server.
+    """
+    from aigrid.live.client import ControlClient
+
+    client = ControlClient(setup.data)
+    client.grid()
+    if upstream is None and (model or key_file):
+        raise ConfigurationError("--model and --key-file describe an upstream server",
+                                 next_step="add --upstream URL")  # fmt: skip
+    reference = package
+    if upstream is not None:
+        reference = _package_upstream(setup, package, upstream, model, key_file)
+    elif package.startswith(OCI):
+        reference = _pull(setup, package)
+    service = client.deploy(reference)
+    if not no_wait:
+        _wait(client, service)
+    ending = "deployed" if no_wait else "served"
+    show(setup, service, f"{service['name']}:{service['version']} is {ending}")
+
+
+def _package_upstream(
+    setup: Setup, name: str, url: str, model: str | None, key_file: Path | None
+) -> str:
+    from aigrid.app.upstream import publish_upstream
+    from aigrid.live.paths import GridPaths
+
+    return publish_upstream(GridPaths(setup.data).store, name, url, model or name, key_file)
+
+
+def _pull(setup: Setup, reference: str) -> str:
+    import time
+
+    from aigrid.live.paths import GridPaths
+    from aigrid.store.store import Store
+
+    return Store(GridPaths(setup.data).store).pull(reference, time.time()).ref
+
+
+def _wait(client: Any, service: dict[str, Any]) -> None:
+    from aigrid.app.serving import wait_until_served
+
+    note(f"waiting until a site serves {service['name']}:{service['version']}")
+    wait_until_served(client, [service["name"]])
+
+
+@click.command()
+@click.argument("name")
+@grid_options
+def undeploy(setup: Setup, name: str) -> None:
+    """Stop serving a service; its package stays in the store."""
+    from aigrid.live.client import ControlClient
+
+    answer = ControlClient(setup.data).undeploy(name)
+    show(setup, answer, f"{name} is no longer served")

@@ -1,0 +1,160 @@
+"""`aigrid up` and `aigrid down`."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aigrid.cli.options import Setup, grid_options
+from aigrid.cli.output import note, show
+from aigrid.core.errors import AigridError
+
+if TYPE_CHECKING:
+    from aigrid.app.detached import PipeReporter
+    from aigrid.app.up import ReadyGrid
+    from aigrid.live.settings import GridSettings
+
+FIRST_RECIPE = "recipes/first-light.yaml"
+
+
+@click.command()
+@click.option("--detach", is_flag=True, help="Return when the grid is ready; it goes on.")
+@click.option("--port", type=int, metavar="N", help="Where the endpoint answers (default: 8080).")
+@click.option(
+    "--sites", metavar="F,H,T", help="How many factories, hubs and towers (default: 1,1,2)."
+)
+@click.option("--topology", metavar="FILE", type=Path, help="A file that lists the sites instead.")
+@click.option(
+    "--recipe",
+    default=FIRST_RECIPE,
+    show_default=True,
+    help="Makes the first model where the store is empty.",
+)
+@click.option("--report-to", type=int, default=-1, hidden=True)
+@grid_options
+def up(
+    setup: Setup,
+    detach: bool,
+    port: int | None,
+    sites: str | None,
+    topology: Path | None,
+    recipe: str,
+    report_to: int,
+) -> None:
+    """Start a grid on this machine: control plane, gateway, sites and their radios.
+
+    The first start makes the first model. Ctrl-C stops every process.
+    """
+    from aigrid.app.bundled import find_bundled
+    from aigrid.app.up import settings_of
+
+    found = find_bundled("scenarios", topology) if topology else None
+    settings = settings_of(setup.data, port=port, sites=sites, topology=found)
+    settings.planned_sites()
+    if report_to >= 0:
+        _run_reported(settings, recipe, report_to)
+    elif detach:
+        _run_detached(setup, settings, recipe)
+    else:
+        _run_here(setup, settings, recipe)
+
+
+def _run_here(setup: Setup, settings: GridSettings, recipe: str) -> None:
+    from aigrid.app.signals import StopRequest
+    from aigrid.app.up import run_grid
+    from aigrid.cli.bars import progress_bars
+
+    stop = StopRequest()
+    with stop.listening(), ExitStack() as drawing:
+        progress = drawing.enter_context(progress_bars())
+
+        def ready(grid: ReadyGrid) -> None:
+            drawing.close()
+            _show_ready(setup, grid.to_dict(), "Ctrl-C stops it.")
+
+        run_grid(settings, recipe, progress, ready, stop)
+    note("stopped")
+
+
+def _run_detached(setup: Setup, settings: GridSettings, recipe: str) -> None:
+    from aigrid.app.detached import start_detached
+    from aigrid.cli.bars import progress_bars
+
+    arguments = ["--data", str(settings.data), "up", "--port", str(settings.port)]
+    arguments += ["--sites", settings.sites, "--recipe", recipe]
+    if settings.topology:
+        arguments += ["--topology", str(settings.topology.absolute())]
+    with progress_bars() as progress:
+        ready = start_detached(arguments, settings.paths, progress)
+    _show_ready(setup, ready, f"`{_command('down', setup)}` stops it.")
+
+
+def _run_reported(settings: GridSettings, recipe: str, descriptor: int) -> None:
+    """The child of `--detach`: tell the parent how far we are, then run on alone."""
+    from aigrid.app.detached import PipeReporter
+    from aigrid.app.signals import StopRequest
+    from aigrid.app.up import run_grid
+
+    reporter, stop = PipeReporter(descriptor), StopRequest()
+
+    def ready(grid: ReadyGrid) -> None:
+        reporter.tell("ready", grid.to_dict())
+        reporter.close()
+
+    try:
+        with stop.listening():
+            run_grid(settings, recipe, reporter, ready, stop)
+    except AigridError as error:
+        _report_error(reporter, error)
+        raise
+
+
+def _report_error(reporter: PipeReporter, error: AigridError) -> None:
+    told = {"code": error.code, "message": error.message, "next_step": error.next_step}
+    reporter.tell("error", told)
+    reporter.close()
+
+
+def _show_ready(setup: Setup, ready: dict[str, Any], ending: str) -> None:
+    body = f'{{"model": "{ready["model"]}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    curl = (
+        f"curl {shlex.quote(ready['base_url'] + '/chat/completions')}"
+        f" -H {shlex.quote('Authorization: Bearer ' + ready['api_key'])}"
+        f" -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    )
+    lines = [
+        f"{ready['sites']} sites serve {ready['model']}, ready after {ready['seconds']} s",
+        f"endpoint  {ready['base_url']}",
+        f"key       {ready['api_key']}",
+        "",
+        curl,
+        "",
+        f"Next: {_command('chat', setup)}, {_command('status --watch', setup)}. {ending}",
+    ]
+    show(setup, ready | {"curl": curl}, "\n".join(lines))
+
+
+def _command(rest: str, setup: Setup) -> str:
+    """A command line that reaches this very grid."""
+    return (
+        f"aigrid --data {shlex.quote(str(setup.data))} {rest}" if setup.chosen else f"aigrid {rest}"
+    )
+
+
+@click.command()
+@grid_options
+def down(setup: Setup) -> None:
+    """Stop the grid and wait until every process is gone."""
+    from aigrid.app.detached import stop_grid
+    from aigrid.live.paths import GridPaths
+
+    ended = stop_grid(GridPaths(setup.data))
+    if ended["was_running"]:
+        text = f"stopped the grid of process {ended['pid']} in {ended['seconds']} s"
+    else:
+        text = f"nothing to stop: process {ended['pid']} is gone; its stale record was removed"
+    show(setup, ended, text)
