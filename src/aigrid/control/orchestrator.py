@@ -146,8 +146,10 @@ class Orchestrator:
         services.memory_mb[column] = event.memory_mb
         services.compute_cores[column] = event.compute_cores
         services.regions[column] = tuple(self.state.region_index(r) for r in event.regions)
-        # Ask every site anew: one that already serves this version has nothing to do.
-        self.state.replicas.started[:, column] = NO_VERSION
+        # Ask every site anew: one that already serves this version has nothing to do. Sites where
+        # it may stand no longer keep their mark, or nobody would stop it there.
+        asked = np.flatnonzero(place.wanted(self.state)[:, column])
+        self.state.replicas.started[asked, column] = NO_VERSION
         self.state.replicas.failures[:, column] = 0
         self.state.replicas.failed[:, column] = NO_VERSION
         self.routes_stale = True
@@ -168,20 +170,6 @@ class Orchestrator:
                 self.routes_stale = True
         for report in reports:
             self._note_replica(now_s, row, report)
-
-    def _note_absent(self, row: int, beat: Heartbeat) -> None:
-        """What a site does not speak of, it does not serve (any more)."""
-        columns, replicas = self.state.service_row, self.state.replicas
-        absent = np.ones(self.state.service_count, np.bool_)
-        absent[[columns[r.service] for r in beat.replicas if r.service in columns]] = False
-        gone = np.flatnonzero(absent & (replicas.serving[row, : len(absent)] != NO_VERSION))
-        if len(gone):
-            replicas.serving[row, gone] = NO_VERSION
-            for gauge in (replicas.running, replicas.waiting):
-                gauge[row, gone] = 0
-            for rate in (replicas.tokens_per_s, replicas.requests_per_s):
-                rate[row, gone] = 0.0
-            self.routes_stale = True
 
     def _note_replica(self, now_s: float, row: int, report: ReplicaReport) -> None:
         column = self.state.service_row.get(report.service)

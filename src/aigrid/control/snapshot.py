@@ -21,7 +21,7 @@ def take(orchestrator: Orchestrator) -> dict[str, Any]:
     Floats keep every bit: JSON spells a float64 so that it reads back the same, and every float32
     is a float64.
     """
-    state, table = orchestrator.state, orchestrator.routes
+    state = orchestrator.state
     sites, services = state.site_count, state.service_count
     return {
         "site_names": list(state.site_names),
@@ -33,7 +33,7 @@ def take(orchestrator: Orchestrator) -> dict[str, Any]:
         "sites": _columns(state.sites, (sites,)),
         "services": _columns(state.services, (services,)),
         "replicas": _columns(state.replicas, (sites, services)),
-        "routes": table.to_dict() | {"weight": table.weight.tolist()},
+        "routes": _routes(orchestrator.routes),
         "routes_version": orchestrator.routes_version,
         "routes_at_s": orchestrator.routes_at_s,
         "routes_stale": orchestrator.routes_stale,
@@ -54,7 +54,7 @@ def restore(policy: Policy, raw: Any, origin: str) -> Orchestrator:
     orchestrator = Orchestrator(policy)
     try:
         orchestrator.state = _state(raw)
-        orchestrator.routes = RoutingTable.from_dict(raw["routes"])
+        orchestrator.routes = _read_routes(raw["routes"])
         orchestrator.routes_version = int(raw["routes_version"])
         orchestrator.routes_at_s = float(raw["routes_at_s"])
         orchestrator.routes_stale = bool(raw["routes_stale"])
@@ -64,6 +64,29 @@ def restore(policy: Policy, raw: Any, origin: str) -> Orchestrator:
             next_step="use another file of the same recording",
         ) from error
     return orchestrator
+
+
+def _routes(table: RoutingTable) -> dict[str, Any]:
+    """Unlike `RoutingTable.to_dict`: all digits, and the shape even where nothing is in it."""
+    return {
+        "origins": list(table.origins),
+        "services": list(table.services),
+        "sites": list(table.sites),
+        "shape": list(table.candidate.shape),
+        "candidate": table.candidate.ravel().tolist(),
+        "weight": table.weight.ravel().tolist(),
+    }
+
+
+def _read_routes(raw: Any) -> RoutingTable:
+    shape = tuple(int(length) for length in raw["shape"])
+    return RoutingTable(
+        origins=tuple(str(name) for name in raw["origins"]),
+        services=tuple(str(name) for name in raw["services"]),
+        sites=tuple(str(name) for name in raw["sites"]),
+        candidate=np.asarray(raw["candidate"], np.int32).reshape(shape),
+        weight=np.asarray(raw["weight"], np.float32).reshape(shape),
+    )
 
 
 def _columns(columns: _Columns, shape: tuple[int, ...]) -> dict[str, Any]:

@@ -1,0 +1,244 @@
+import itertools
+import json
+
+import pytest
+from hypothesis import given, settings
+from tests.control import grids
+
+from aigrid.control import recording, snapshot
+from aigrid.control.orchestrator import Orchestrator
+from aigrid.control.policy import Policy
+from aigrid.core import codec
+from aigrid.core.events import (
+    AskToJoin,
+    Heartbeat,
+    PublishRoutes,
+    ReplicaReport,
+    ServiceDeployed,
+    ServiceUndeployed,
+    SetShare,
+    SiteJoined,
+    SiteLeft,
+    SiteStatusChanged,
+    SiteUnreachable,
+    StartReplica,
+    StopReplica,
+    Tick,
+)
+
+
+def as_written(decided):
+    return [[recording.written(command) for command in commands] for commands in decided]
+
+
+def routed(orchestrator, service="chat"):
+    return {site for site, _ in orchestrator.routes.candidates("*", service)}
+
+
+# -- any history -----------------------------------------------------------------------------
+
+
+@settings(max_examples=150)
+@given(grids.histories)
+def test_no_history_raises_or_routes_to_a_site_that_does_not_serve(history):
+    orchestrator, now_s, reported = Orchestrator(), 0.0, {}
+    for step_s, event in history:
+        now_s += step_s
+        orchestrator.handle(now_s, event)
+        if isinstance(event, Heartbeat):
+            reported[event.site] = {r.service for r in event.replicas if r.digest}
+        for service in orchestrator.routes.services:
+            for site in routed(orchestrator, service):
+                assert service in reported[site]
+                row = orchestrator.state.site_row[site]
+                assert orchestrator.state.sites.share[row] > 0.0
+
+
+@settings(max_examples=60)
+@given(grids.histories)
+def test_the_same_events_decoded_from_json_give_the_same_decisions(history):
+    decoded = [
+        (step_s, codec.decode(json.loads(json.dumps(codec.encode(event))), "test"))
+        for step_s, event in history
+    ]
+    assert [event for _, event in decoded] == [event for _, event in history]
+    first = as_written(grids.play(Orchestrator(), history))
+    assert as_written(grids.play(Orchestrator(), decoded)) == first
+
+
+@settings(max_examples=60)
+@given(grids.histories, grids.histories)
+def test_a_restored_orchestrator_goes_on_as_the_first_would_have(before, after):
+    first = Orchestrator()
+    grids.play(first, before)
+    saved = json.loads(json.dumps(snapshot.take(first)))
+    second = snapshot.restore(first.policy, saved, "test")
+    assert snapshot.take(second) == snapshot.take(first)
+    assert as_written(grids.play(second, after)) == as_written(grids.play(first, after))
+    assert snapshot.take(second) == snapshot.take(first)
+
+
+@settings(max_examples=60)
+@given(grids.histories)
+def test_a_duplicated_event_changes_neither_placement_nor_routes(history):
+    once, twice = Orchestrator(), Orchestrator()
+    now_s = 0.0
+    for step_s, event in history:
+        now_s += abs(step_s)
+        once.handle(now_s, event)
+        twice.handle(now_s, event)
+        again = twice.handle(now_s, event)
+        # Joining and deploying ask for a fresh start; nothing else asks for anything twice.
+        if not isinstance(event, SiteJoined | ServiceDeployed):
+            assert not grids.of_kind(again, StartReplica)
+        assert set(routed(once)) == set(routed(twice))
+
+
+# -- sites -----------------------------------------------------------------------------------
+
+
+def test_an_empty_grid_answers_every_event():
+    for event in (Tick(), SiteLeft("x"), SiteUnreachable("x"), ServiceUndeployed("x")):
+        Orchestrator().handle(0.0, event)
+    commands = Orchestrator().handle(0.0, ServiceDeployed("chat", "sha256:1", 1))
+    assert not grids.of_kind(commands, StartReplica)
+
+
+def test_a_stranger_is_asked_to_join():
+    assert AskToJoin("x") in Orchestrator().handle(0.0, Heartbeat("x"))
+
+
+def test_a_tower_starts_without_a_share_and_a_hub_with_all():
+    orchestrator = Orchestrator()
+    assert SetShare("t1", 0.0) in orchestrator.handle(0.0, SiteJoined(grids.site("t1")))
+    assert SetShare("h", 1.0) in orchestrator.handle(0.0, SiteJoined(grids.site("h")))
+
+
+def test_a_silent_site_is_lost_and_a_late_heartbeat_brings_it_back():
+    orchestrator = grids.grid(("f", "h"))
+    orchestrator.handle(3.5, Heartbeat("f", replicas=(grids.ready(),)))
+    commands = orchestrator.handle(3.6, Tick())
+    assert SiteStatusChanged("h", "lost") in commands
+    assert routed(orchestrator) == {"f"}
+    commands = orchestrator.handle(4.0, Heartbeat("h", replicas=(grids.ready(),)))
+    assert SiteStatusChanged("h", "up") in commands
+    assert routed(orchestrator) == {"f", "h"}
+
+
+def test_an_unreachable_site_leaves_the_routes_at_once():
+    orchestrator = grids.grid(("f", "h"))
+    commands = orchestrator.handle(1.01, SiteUnreachable("h"))
+    assert grids.of_kind(commands, PublishRoutes)
+    assert routed(orchestrator) == {"f"}
+    assert orchestrator.handle(1.02, SiteUnreachable("h")) == []
+
+
+def test_a_site_that_restarts_serves_again_only_when_it_says_so():
+    orchestrator = grids.grid(("f", "h"))
+    commands = orchestrator.handle(2.0, SiteJoined(grids.site("h")))
+    assert StartReplica("h", "chat", "sha256:1") in commands
+    assert routed(orchestrator) == {"f"}
+    orchestrator.handle(2.5, Heartbeat("h", replicas=(grids.ready(),)))
+    assert routed(orchestrator) == {"f", "h"}
+
+
+# -- services --------------------------------------------------------------------------------
+
+
+def test_a_new_version_is_started_while_the_old_one_serves():
+    orchestrator = grids.grid(("f", "h"))
+    commands = orchestrator.handle(2.0, ServiceDeployed("chat", "sha256:2", 100))
+    assert grids.of_kind(commands, StartReplica) == [
+        StartReplica("f", "chat", "sha256:2"),
+        StartReplica("h", "chat", "sha256:2"),
+    ]
+    assert routed(orchestrator) == {"f", "h"}
+
+
+def failing(site="h"):
+    report = ReplicaReport("chat", "sha256:1", "sha256:2", "failed", error="wrong digest")
+    return Heartbeat(site, replicas=(report,))
+
+
+def test_a_version_that_fails_is_tried_again_after_a_growing_pause():
+    orchestrator = grids.grid(("h",))
+    orchestrator.handle(2.0, ServiceDeployed("chat", "sha256:2", 100))
+    starts = []
+    for step in range(400):
+        now_s = 3.0 + step * 0.25
+        commands = orchestrator.handle(now_s, failing())
+        starts += [now_s for _ in grids.of_kind(commands, StartReplica)]
+        assert routed(orchestrator) == {"h"}
+    pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert starts[0] - 3.0 == pytest.approx(Policy().retry_s, abs=0.5)
+    assert pauses == sorted(pauses)
+    assert len(starts) == 4
+
+
+def test_an_undeployed_service_is_stopped_and_leaves_the_routes():
+    orchestrator = grids.grid(("f", "h"))
+    commands = orchestrator.handle(2.0, ServiceUndeployed("chat"))
+    assert StopReplica("f", "chat") in commands
+    assert StopReplica("h", "chat") in commands
+    assert routed(orchestrator) == set()
+
+
+def test_a_service_deployed_again_has_no_routes_before_it_is_ready_again():
+    orchestrator = grids.grid(("h",))
+    orchestrator.handle(2.0, ServiceUndeployed("chat"))
+    orchestrator.handle(2.5, Heartbeat("h"))
+    orchestrator.handle(3.0, ServiceDeployed("chat", "sha256:1", 100))
+    assert routed(orchestrator) == set()
+
+
+def test_a_version_that_may_stand_in_fewer_regions_is_stopped_elsewhere():
+    orchestrator = Orchestrator()
+    for name, region in (("f", "north"), ("h", "south")):
+        orchestrator.handle(0.0, SiteJoined(grids.site(name, region=region)))
+    orchestrator.handle(0.0, ServiceDeployed("chat", "sha256:1", 100))
+    commands = orchestrator.handle(
+        1.0, ServiceDeployed("chat", "sha256:2", 100, regions=("north",))
+    )
+    assert StopReplica("h", "chat") in commands
+    assert StartReplica("f", "chat", "sha256:2") in commands
+
+
+# -- radio -----------------------------------------------------------------------------------
+
+
+def shares_over(orchestrator, needs, from_s):
+    shares = []
+    for step, need_cores in enumerate(needs):
+        now_s = from_s + 0.25 * step
+        beat = Heartbeat("t1", radio_need_cores=need_cores, replicas=(grids.ready(),))
+        orchestrator.handle(now_s, beat)
+        shares.append(float(orchestrator.state.sites.share[orchestrator.state.site_row["t1"]]))
+    return shares
+
+
+def test_a_surge_takes_the_share_away_and_the_route_with_it_and_both_come_back():
+    orchestrator = grids.grid(("f", "h", "t1"))
+    near_all = pytest.approx(0.8, abs=Policy().guard_step + 1e-9)
+    assert shares_over(orchestrator, [0.2] * 40, 1.0)[-1] == near_all
+    assert "t1" in routed(orchestrator)
+    assert shares_over(orchestrator, [2.0], 11.0) == [0.0]
+    assert "t1" not in routed(orchestrator)
+    assert shares_over(orchestrator, [0.2] * 40, 12.0)[-1] == near_all
+    assert "t1" in routed(orchestrator)
+
+
+def test_a_long_busy_spell_does_not_end_in_a_leap():
+    orchestrator = grids.grid(("t1",))
+    busy = shares_over(orchestrator, [1.4] * 400, 1.0)[-1]
+    first = shares_over(orchestrator, [0.0], 101.0)[0]
+    assert first - busy <= Policy().guard_rise_per_s * 0.25 + 1e-9
+
+
+def test_a_few_missed_slots_are_tolerated_and_many_are_not():
+    orchestrator = grids.grid(("t1",))
+    before = shares_over(orchestrator, [0.0] * 40, 1.0)[-1]
+    row = orchestrator.state.site_row["t1"]
+    orchestrator.handle(12.0, Heartbeat("t1", slots_on_time=10_000, slots_missed=1))
+    assert orchestrator.state.sites.share[row] == before
+    orchestrator.handle(12.3, Heartbeat("t1", slots_on_time=10_200, slots_missed=50))
+    assert orchestrator.state.sites.share[row] <= before * Policy().guard_miss_factor

@@ -1,0 +1,116 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.control import grids
+
+from aigrid.control import route
+from aigrid.control.orchestrator import Orchestrator
+from aigrid.control.policy import Policy
+from aigrid.core.events import Heartbeat, ServiceDeployed, SiteJoined, Tick
+from aigrid.core.site import Site
+from aigrid.core.state import NO_VERSION, UP, GridState
+
+
+def states(seed: int, sites: int, services: int) -> GridState:
+    """A grid in a random state."""
+    rng = np.random.default_rng(seed)
+    state = GridState()
+    for number in range(sites):
+        parent = f"s{rng.integers(0, number)}" if number and rng.random() < 0.9 else ""
+        kind = ("factory", "hub", "tower")[min(number, 2)]
+        state.put_site(Site(f"s{number}", kind, "r", compute_cores=1.0, parent=parent))
+    for number in range(services):
+        state.put_service(f"m{number}")
+    state.services.wanted[:services] = rng.random(services) < 0.8
+    state.sites.status[:sites] = rng.integers(0, 4, sites)
+    state.sites.share[:sites] = rng.choice([0.0, 0.3, 1.0], sites)
+    state.replicas.serving[:sites, :services] = rng.integers(-1, 2, (sites, services))
+    state.replicas.running[:sites, :services] = rng.integers(0, 50, (sites, services))
+    return state
+
+
+@given(st.integers(0, 10_000), st.integers(0, 12), st.integers(0, 3), st.integers(1, 9))
+def test_weights_sum_to_one_or_nothing_and_only_those_that_serve_have_any(
+    seed, sites, services, width
+):
+    state = states(seed, sites, services)
+    reach = route.candidates(state, width)
+    table = route.table(Policy(), state, reach, route.RoutingTable())
+    sums = table.weight.sum(axis=2)
+    assert np.all(np.isclose(sums, 1.0, atol=1e-5) | (sums == 0.0))
+    for o, m, k in np.argwhere(table.weight > 0).tolist():
+        row = table.candidate[o, m, k]
+        assert row >= 0
+        assert state.sites.status[row] == UP
+        assert state.sites.share[row] > 0
+        assert state.replicas.serving[row, m] != NO_VERSION
+        assert state.services.wanted[m]
+    for o, m in np.argwhere(sums == 0.0).tolist():
+        assert table.candidates(table.origins[o], table.services[m]) == []
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 9))
+def test_an_origin_comes_first_among_its_candidates_and_nobody_twice(seed, sites, width):
+    state = states(seed, sites, 1)
+    reach = route.candidates(state, width)
+    assert reach.shape == (sites + 1, width)
+    for row in range(sites):
+        assert reach[row + 1, 0] == row
+    for line in reach:
+        named = line[line >= 0]
+        assert len(set(named.tolist())) == len(named)
+        assert np.all(line[len(named) :] == -1)
+
+
+def test_siblings_take_turns_so_that_neighbours_do_not_share_one_favourite():
+    orchestrator = grids.grid(("f", "h", "t1", "t2", "t3"))
+    reach = route.candidates(orchestrator.state, 3)
+    names = orchestrator.state.site_names
+    seconds = {names[row]: names[reach[row + 1, 1]] for row in (2, 3, 4)}
+    assert seconds == {"t1": "t2", "t2": "t3", "t3": "t1"}
+
+
+def loaded(orchestrator: Orchestrator, now_s: float, jobs: dict[str, int]) -> None:
+    for name, running in jobs.items():
+        orchestrator.handle(now_s, Heartbeat(name, replicas=(grids.ready(running=running),)))
+
+
+def test_after_a_step_of_load_weights_settle_without_swinging():
+    """Herding: load follows weights, weights follow load; the two must not chase each other."""
+    orchestrator = grids.grid(("f", "h"))
+    shift, weights = 0.9, []
+    for step in range(60):
+        jobs = round(80 * shift)
+        loaded(orchestrator, 2.0 + step, {"f": jobs, "h": 80 - jobs})
+        orchestrator.handle(2.0 + step, Tick())
+        shift = dict(orchestrator.routes.candidates("*", "chat"))["f"]
+        weights.append(shift)
+    moves = np.diff(weights)
+    turns = [a for a, b in itertools.pairwise(moves) if a * b < 0 and abs(a) > 0.02]
+    assert max(abs(moves[-20:])) <= 0.02
+    assert len(turns) <= 2
+    assert weights[-1] == pytest.approx(0.5, abs=0.05)
+
+
+def test_small_moves_are_not_published():
+    orchestrator = grids.grid(("f", "h"))
+    loaded(orchestrator, 10.0, {"f": 4, "h": 4})
+    version = orchestrator.routes_version
+    for step in range(20):
+        loaded(orchestrator, 11.0 + step, {"f": 4, "h": 4})
+    assert orchestrator.routes_version == version
+
+
+def test_one_way_delay_is_fibre_and_detour():
+    orchestrator = Orchestrator()
+    orchestrator.handle(0.0, SiteJoined(Site("tokyo", "hub", "r", 35.68, 139.77)))
+    orchestrator.handle(0.0, SiteJoined(Site("osaka", "hub", "r", 34.69, 135.50)))
+    orchestrator.handle(0.0, ServiceDeployed("chat", "sha256:1", 1))
+    rows = np.array([0, 0], np.int32)
+    delay = route.one_way_ms(orchestrator.state, rows, np.array([0, 1], np.int32))
+    assert delay[0] == 0.0
+    # About 400 km apart.
+    assert delay[1] == pytest.approx(400 * route.FIBRE_MS_PER_KM, rel=0.02)
