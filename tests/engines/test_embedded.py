@@ -337,3 +337,16 @@ def test_score_is_the_log_probability_of_each_next_token(model_dir):
 def test_options_out_of_range_are_refused(model_dir, option):
     with pytest.raises(ConfigurationError, match=f"{option} is 0"):
         EmbeddedEngine.open(model_dir, **{option: 0})
+
+
+def test_a_tokenizer_of_another_model_is_refused(model_dir, tmp_path):
+    import shutil
+
+    from tokenizers import Tokenizer
+
+    other = shutil.copytree(model_dir, tmp_path / "other")
+    tokenizer = Tokenizer.from_file(str(other / "tokenizer.json"))
+    tokenizer.add_tokens(["extra"])
+    tokenizer.save(str(other / "tokenizer.json"))
+    with pytest.raises(ConfigurationError, match="do not belong together"):
+        EmbeddedEngine.open(other)

@@ -90,6 +90,12 @@ class EmbeddedEngine:
         vocabulary = Vocabulary(model_dir / "tokenizer.json")
         template = ChatTemplate(model_dir)
         decoder = Decoder(model_dir / "onnx" / "model.onnx", threads=threads, slots=max_batch)
+        if vocabulary.size > decoder.vocab_size:
+            raise ConfigurationError(
+                f"{model_dir}: tokenizer.json has ids up to {vocabulary.size - 1} and the model "
+                f"knows {decoder.vocab_size} tokens",
+                next_step="make the package again: its files do not belong together",
+            )
         return cls(decoder, vocabulary, template, end_tokens(model_dir), queue_limit)
 
     async def generate(self, job: Job) -> AsyncGenerator[Chunk, None]:

@@ -41,6 +41,7 @@ class Vocabulary:
                 next_step="the embedded engine reads byte-level BPE tokenizers",
             )
         self._bytes = self._table()
+        self.size = len(self._bytes)
         self.longest_token_bytes = max(map(len, self._bytes), default=1) or 1
 
     def _table(self) -> list[bytes]:
