@@ -118,9 +118,7 @@ class Rig:
 def make_site(name: str, script: Script, control_url: str, share: float = 1.0) -> SiteApi:
     agent = SiteAgent(Site(name, "hub", "r"), "", control_url, GRID_TOKEN, source=None)  # type: ignore[arg-type]
     agent.replicas.share = share
-    agent.replicas.serving["m"] = Replica(
-        ServiceSpec("m", "1"), "sha256:0", ScriptedEngine(script)
-    )
+    agent.replicas.serving["m"] = Replica(ServiceSpec("m", "1"), "sha256:0", ScriptedEngine(script))
     return SiteApi(agent, GRID_TOKEN)
 
 

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import openai
 import pytest
+from tests.live.conftest import KEY, Rig
 
 from aigrid.core.errors import InvalidRequestError, OverloadedError, UnavailableError
 from aigrid.engines.scripted import Script
 from aigrid.live import forward
-from tests.live.conftest import KEY, Rig
 
 RigMaker = Callable[..., Rig]
 
@@ -48,7 +48,9 @@ def ask(text: str = "hello there", **more: Any) -> bytes:
 
 def test_openai_client_gets_whole_answers_with_usage(rig: RigMaker) -> None:
     with client(rig(one=Script())) as api:
-        answer = api.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+        answer = api.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "hi"}]
+        )
         text = api.completions.create(model="m", prompt="hi")
     assert answer.choices[0].message.content == "you said: hi"
     assert answer.usage is not None

@@ -112,6 +112,7 @@ class ControlPlane:
             self.world.end()
             self._wake_gateways()
             await loop.run_in_executor(None, thread.join, 2.0)
+            self.recorder.close()
 
     def _decide(self) -> None:
         try:

@@ -58,6 +58,12 @@ class Recorder:
         self._file.write(line)
         self._size, self._sequence = len(line), 0
 
+    def close(self) -> None:
+        """End the recording."""
+        self._ended = True
+        if self._file is not None:
+            self._file.close()
+
     def _write(self, timed: Timed, commands: Sequence[Command]) -> None:
         assert self._file is not None
         line = recording.line(self._sequence, timed, commands)

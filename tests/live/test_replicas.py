@@ -1,0 +1,117 @@
+"""A site brings what it serves in line with what is wanted, and never drops what works."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aigrid.core.errors import IntegrityError
+from aigrid.core.package import ServiceSpec
+from aigrid.engines.scripted import ScriptedEngine
+from aigrid.live import replicas
+from aigrid.live.replicas import ReplicaSet
+
+
+class Source:
+    """Hands out packages whose digest does not say `bad`."""
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+
+    def fetch(self, digest: str) -> tuple[ServiceSpec, Path]:
+        self.fetched.append(digest)
+        if "bad" in digest:
+            raise IntegrityError("layer model.onnx has digest sha256:1, expected sha256:2")
+        return ServiceSpec("m", digest), Path()
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> ReplicaSet:
+    monkeypatch.setattr(replicas, "load_engine", lambda spec, folder: ScriptedEngine())
+    made = ReplicaSet(Source(), lambda: True, yields=False)
+    made.set_share(0.5)
+    return made
+
+
+async def settle(done: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if done():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("did not settle in 3 s")
+
+
+def test_wanted_package_is_served_with_the_share_in_force(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        kept.reconcile({"m": ("v1", 1)})
+        assert [r.state for r in kept.reports()] == ["starting"]
+        await settle(lambda: "m" in kept.serving)
+        assert kept.reports()[0].digest == "v1"
+        assert kept.serving["m"].engine.share == 0.5  # type: ignore[attr-defined]
+
+    asyncio.run(scenario())
+
+
+def test_wrong_byte_leaves_the_old_version_serving_and_says_why(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        kept.reconcile({"m": ("v1", 1)})
+        await settle(lambda: "m" in kept.serving)
+        kept.reconcile({"m": ("bad", 2)})
+        await settle(lambda: kept.reports()[0].state == "failed")
+        report = kept.reports()[0]
+        assert (report.digest, report.pending) == ("v1", "bad")
+        assert "expected sha256:2" in report.error
+        kept.get("m")
+
+    asyncio.run(scenario())
+
+
+def test_failed_package_is_tried_again_only_when_asked_again(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        source = kept.source
+        assert isinstance(source, Source)
+        kept.reconcile({"m": ("bad", 1)})
+        await settle(lambda: kept.reports()[0].state == "failed")
+        for _ in range(3):
+            kept.reconcile({"m": ("bad", 1)})
+        assert source.fetched == ["bad"]
+        kept.reconcile({"m": ("bad", 2)})
+        await settle(lambda: len(source.fetched) == 2)
+
+    asyncio.run(scenario())
+
+
+def test_going_back_to_the_serving_version_drops_the_failed_one(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        kept.reconcile({"m": ("v1", 1)})
+        await settle(lambda: "m" in kept.serving)
+        kept.reconcile({"m": ("bad", 2)})
+        await settle(lambda: kept.reports()[0].state == "failed")
+        kept.reconcile({"m": ("v1", 3)})
+        assert kept.reports()[0].state == "ready"
+
+    asyncio.run(scenario())
+
+
+def test_new_version_replaces_the_old_one_which_is_closed(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        kept.reconcile({"m": ("v1", 1)})
+        await settle(lambda: "m" in kept.serving)
+        old = kept.serving["m"].engine
+        kept.reconcile({"m": ("v2", 2)})
+        await settle(lambda: kept.serving["m"].digest == "v2" and old._closed)  # type: ignore[attr-defined]
+
+    asyncio.run(scenario())
+
+
+def test_what_is_not_wanted_any_more_stops(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        kept.reconcile({"m": ("v1", 1)})
+        await settle(lambda: "m" in kept.serving)
+        engine = kept.serving["m"].engine
+        kept.reconcile({})
+        assert kept.reports() == ()
+        await settle(lambda: engine._closed)  # type: ignore[attr-defined]
+
+    asyncio.run(scenario())
