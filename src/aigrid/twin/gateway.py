@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from aigrid.control import admit
 from aigrid.core.events import SiteUnreachable
 from aigrid.core.routing import RoutingTable
 from aigrid.twin.jobs import Job
 from aigrid.twin.scenario import Physics
-from aigrid.twin.simulation import Action, Simulation
+from aigrid.twin.simulation import Simulation
 from aigrid.twin.site import SimulatedSite
 
 OPEN, ANSWERED, FAILED, BROKEN = "open", "answered", "failed", "broken"
@@ -78,6 +79,12 @@ class SimulatedGateway:
     in_flight: dict[str, int] = field(default_factory=dict)
     _suspects: dict[str, float] = field(default_factory=dict)
     _at: dict[str, list[_Attempt]] = field(default_factory=dict)
+    _known: dict[tuple[str, str], list[tuple[str, float]]] = field(default_factory=dict)
+
+    def install(self, table: RoutingTable) -> None:
+        """Use this routing table from now on."""
+        self.table = table
+        self._known.clear()
 
     def submit(self, request: Request) -> None:
         """Take a request in; `on_end` tells how it ended."""
@@ -93,7 +100,10 @@ class SimulatedGateway:
 
     def _order(self, request: Request) -> list[str]:
         """Candidates, least loaded for their weight first, suspects last."""
-        pairs = self.table.candidates(request.origin, request.service)
+        key = (request.origin, request.service)
+        if key not in self._known:
+            self._known[key] = self.table.candidates(*key)
+        pairs = self._known[key]
         held = [self.in_flight.get(site, 0) for site, _ in pairs]
         order = [pairs[i][0] for i in admit.order([w for _, w in pairs], held)]
         now_s = self.simulation.now_s
@@ -113,7 +123,7 @@ class SimulatedGateway:
         if self.simulation.now_s - request.born_s > self.physics.give_up_s:
             self._end(request, FAILED, "")
             return
-        self.simulation.after(self.physics.retry_s, lambda: self._round(request))
+        self.simulation.after(self.physics.retry_s, partial(self._round, request))
 
     def _arrive(self, attempt: _Attempt) -> None:
         site, request = attempt.site, attempt.request
@@ -128,7 +138,7 @@ class SimulatedGateway:
             service=request.service,
             first_work=prefill + 1,
             total_work=prefill + request.tokens,
-            on_end=lambda: self._answered(attempt),
+            on_end=partial(self._answered, attempt),
         )
         if site.offer(job):
             self._later(self.physics.hop_s, attempt, self._refused)
@@ -171,5 +181,4 @@ class SimulatedGateway:
         self.on_end(request)
 
     def _later(self, delay_s: float, attempt: _Attempt, then: Callable[[_Attempt], None]) -> None:
-        action: Action = lambda: then(attempt)  # noqa: E731
-        self.simulation.after(delay_s, action)
+        self.simulation.after(delay_s, partial(then, attempt))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from aigrid.core.events import (
     SiteJoined,
     Tick,
 )
-from aigrid.core.routing import RoutingTable
 from aigrid.twin.gateway import Request, SimulatedGateway
 from aigrid.twin.orders import OrderBook
 from aigrid.twin.radio import SimulatedRadio
@@ -83,11 +83,11 @@ class TwinWorld:
         for site in self.sites.values():
             simulation.after(0.0, site.start)
         for deployment in self.scenario.deployments:
-            simulation.after(deployment.at_s, lambda d=deployment: self._carry(d))  # type: ignore[misc]
+            simulation.after(deployment.at_s, partial(self._carry, deployment))
         for fault in self.scenario.faults:
-            simulation.after(fault.at_s, lambda f=fault: self.inject(f))  # type: ignore[misc]
+            simulation.after(fault.at_s, partial(self.inject, fault))
         for demand in self.scenario.demand:
-            simulation.after(demand.from_s, lambda d=demand: self._next_arrival(d))  # type: ignore[misc]
+            simulation.after(demand.from_s, partial(self._next_arrival, demand))
 
     # -- control.world.World -------------------------------------------------------------------
 
@@ -110,13 +110,7 @@ class TwinWorld:
             self.simulation.after(hop_s, self.sites[self._handled.site].take_orders)
         for command in commands:
             if isinstance(command, PublishRoutes):
-                self._send_routes(command.table, hop_s)
-
-    def _send_routes(self, table: RoutingTable, hop_s: float) -> None:
-        def install() -> None:
-            self.gateway.table = table
-
-        self.simulation.after(hop_s, install)
+                self.simulation.after(hop_s, partial(self.gateway.install, command.table))
 
     # -- what people and faults do -------------------------------------------------------------
 

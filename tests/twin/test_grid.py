@@ -1,0 +1,97 @@
+import pytest
+from tests.twin.cities import city
+
+from aigrid.core.errors import NotFoundError
+from aigrid.twin.grid import TwinGrid, run
+from aigrid.twin.scenario import Crash, Demand
+
+BUSY = {"demand": [{"service": "chat", "requests_per_s": 15.0, "from_s": 5.0}]}
+FAULTS = {
+    "faults": [
+        {"kind": "crash", "site": "hub", "at_s": 10.0, "back_after_s": 4.0},
+        {"kind": "surge", "site": "t1", "at_s": 12.0, "load": 1.0, "for_s": 5.0},
+        {"kind": "silence", "site": "t2", "at_s": 20.0, "for_s": 6.0},
+    ]
+}
+
+
+def test_a_run_is_named_by_scenario_and_seed():
+    first = run(city(duration_s=20.0, **BUSY, **FAULTS), seed=3)
+    again = run(city(duration_s=20.0, **BUSY, **FAULTS), seed=3)
+    other = run(city(duration_s=20.0, **BUSY, **FAULTS), seed=4)
+    assert first == again
+    assert first.trace_sha256 != other.trace_sha256
+
+
+def test_looking_more_often_changes_nothing():
+    whole, pieces = (TwinGrid(city(**BUSY, **FAULTS), seed=3) for _ in range(2))
+    whole.advance(15.0)
+    for step in range(1, 61):
+        pieces.advance(step * 0.25 - pieces.now_s)
+    assert pieces.trace_sha256() == whole.trace_sha256()
+
+
+def test_every_request_is_answered_whatever_fails():
+    grid = TwinGrid(city(**BUSY, **FAULTS), seed=1)
+    grid.advance(40.0)
+    asked = [request for request in grid.world.requests if request.born_s < 35.0]
+    assert len(asked) > 300
+    assert {request.status for request in asked} == {"answered"}
+    assert any(request.retries for request in asked)
+
+
+def test_a_stream_that_breaks_in_the_middle_is_not_made_anew():
+    grid = TwinGrid(city())
+    grid.advance(5.0)
+    long = Demand(service="chat", requests_per_s=1.0, tokens=400, stream=True)
+    requests = [grid.world.request(long) for _ in range(6)]
+    grid.advance(0.5)
+    grid.world.inject(Crash(kind="crash", site="hub", at_s=0.0))
+    grid.advance(20.0)
+    statuses = {request.status for request in requests}
+    assert statuses == {"answered", "broken"}
+
+
+def test_a_full_radio_takes_the_tower_out_of_the_routes_and_misses_few_slots():
+    grid = TwinGrid(city(**BUSY), seed=2)
+    grid.advance(10.0)
+    tower = grid.world.sites["t1"]
+    assert tower.share > 0.5
+    tower.radio.force(1.0, grid.now_s + 10.0)
+    grid.advance(2.0)
+    assert tower.share == 0.0
+    assert "t1" not in dict(grid.orchestrator.routes.candidates("*", "chat"))
+    missed = tower.radio.missed
+    # Only between the surge and the next heartbeat's answer: a quarter of a second of 1 ms slots.
+    assert missed <= 260
+    grid.advance(7.0)
+    assert tower.radio.missed == missed
+    grid.advance(10.0)
+    assert tower.share > 0.5
+    assert "t1" in dict(grid.orchestrator.routes.candidates("*", "chat"))
+
+
+def test_work_done_is_bounded_by_the_compute_that_is_left():
+    grid = TwinGrid(city(demand=[{"service": "chat", "requests_per_s": 150.0}]), seed=2)
+    grid.advance(8.0)
+    for site in grid.world.sites.values():
+        limit = site.planned.site.compute_cores * grid.world.scenario.physics.tokens_per_core_s
+        assert 0.0 < site.line.work_done["chat"] <= limit * 8.0
+
+
+def test_a_site_that_starts_in_silence_joins_when_it_is_over():
+    silence = {"kind": "silence", "site": "t1", "at_s": 5.0, "for_s": 5.0}
+    crash = {"kind": "crash", "site": "t1", "at_s": 6.0, "back_after_s": 1.0}
+    grid = TwinGrid(city(faults=[silence, crash]))
+    grid.advance(9.0)
+    assert "t1" not in dict(grid.orchestrator.routes.candidates("*", "chat"))
+    grid.advance(6.0)
+    assert "t1" in dict(grid.orchestrator.routes.candidates("*", "chat"))
+
+
+def test_what_is_not_there_is_named():
+    grid = TwinGrid(city())
+    with pytest.raises(NotFoundError, match="chat:9"):
+        grid.world.deploy("chat:9")
+    with pytest.raises(NotFoundError, match="mars"):
+        grid.world.inject(Crash(kind="crash", site="mars", at_s=0.0))
