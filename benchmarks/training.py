@@ -18,9 +18,10 @@ LIMIT = 0.80
 
 
 def run() -> list[dict[str, Any]]:
-    from aigrid.factory.machine import repeatable, resolve_precision
+    from aigrid.factory.machine import repeatable, resolve_precision, wait_without_spinning
     from aigrid.factory.recipe import TrainingDials
 
+    wait_without_spinning()
     precision = resolve_precision("auto")
     dials = TrainingDials(steps=STEPS, batch=BATCH, warmup_steps=2)
     with repeatable(seed=0, threads=dials.threads):

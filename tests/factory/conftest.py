@@ -1,7 +1,10 @@
 import pytest
 from tests.tiny_model import make_tiny_model
 
+from aigrid.factory.machine import wait_without_spinning
 from aigrid.factory.run import MadeModel
+
+wait_without_spinning()  # before any test of this room loads torch
 
 
 @pytest.fixture(scope="session")

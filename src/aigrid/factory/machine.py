@@ -53,6 +53,16 @@ def resolve_precision(wanted: str, flags: frozenset[str] | None = None) -> str:
     return wanted
 
 
+def wait_without_spinning() -> None:
+    """Let torch's threads sleep, not spin, while they wait for each other.
+
+    On two cores with neighbours a thread that spins takes the core its partner needs: training
+    then fell to a quarter and less of the speed. OpenMP reads this once, when torch is loaded; a
+    process that has torch already, or has chosen a policy, stays as it is.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 @contextmanager
 def repeatable(seed: int, threads: int) -> Iterator[None]:
     """Torch with fixed seed, threads and deterministic kernels; as it was before, afterwards."""

@@ -13,7 +13,12 @@ from aigrid.core.errors import ConfigurationError
 from aigrid.core.package import Footprint, Objectives, Price, Provenance, Residency, ServiceSpec
 from aigrid.factory.documents import Corpus, Document, check_enough, split
 from aigrid.factory.files import read_files
-from aigrid.factory.machine import describe_machine, repeatable, resolve_precision
+from aigrid.factory.machine import (
+    describe_machine,
+    repeatable,
+    resolve_precision,
+    wait_without_spinning,
+)
 from aigrid.factory.progress import Progress
 from aigrid.factory.pydocs import python_docs
 from aigrid.factory.recipe import Recipe
@@ -84,13 +89,12 @@ def make_model(
         StorageError: not enough room, or a file cannot be written.
     """
     started = time.perf_counter()
+    wait_without_spinning()
     check_target(out_dir)
     precision = resolve_precision(recipe.training.precision)
     corpus = read_corpus(recipe, data, progress)
     check_room(out_dir, _room_needed(recipe))
-    train_part, held_part = split(
-        corpus.documents, recipe.source.validation_fraction, recipe.seed
-    )
+    train_part, held_part = split(corpus.documents, recipe.source.validation_fraction, recipe.seed)
     with staged_folder(out_dir) as folder, repeatable(recipe.seed, recipe.training.threads):
         trained = _train(recipe, corpus.system, train_part, precision, progress)
         service = _service(recipe, corpus, trained, commit)
