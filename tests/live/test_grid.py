@@ -1,5 +1,6 @@
 """A real grid of processes: sites die, disks lie, radios surge, and clients get their answers."""
 
+import http.client
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import psutil
@@ -167,6 +169,49 @@ def test_tampered_package_is_refused_and_what_serves_goes_on(grid: Grid, tmp_pat
     assert [s["version"] for s in status["services"]] == ["0.0.1"]
     with grid.api() as api:
         grid.ask(api)
+
+
+def fetch(grid: Grid, path: str, token: str = "", body: bytes | None = None) -> tuple[int, str]:
+    parts = urlsplit(grid.client.grid()["control_url"])
+    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+    headers = {"authorization": f"Bearer {token}"}
+    try:
+        connection.request("POST" if body is not None else "GET", path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def test_control_plane_wants_the_operator_and_speaks_openapi(grid: Grid) -> None:
+    operator = GridPaths(grid.data).operator_token.read_text().strip()
+    member = GridPaths(grid.data).grid_token.read_text().strip()
+    assert fetch(grid, "/control/v1/status", operator)[0] == 200
+    for token in ("", "op-wrong", member, grid.client.api_key):
+        assert fetch(grid, "/control/v1/status", token)[0] == 401
+    assert fetch(grid, "/grid/v1/routes", operator)[0] == 401
+    assert fetch(grid, "/v2/", operator)[0] == 401
+    assert "/control/v1/services" in fetch(grid, "/openapi.json")[1]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"reference": 3}', b'{"ref": "x"}'])
+def test_control_plane_refuses_what_it_cannot_read(grid: Grid, body: bytes) -> None:
+    operator = GridPaths(grid.data).operator_token.read_text().strip()
+    status, answer = fetch(grid, "/control/v1/services", operator, body)
+    assert status == 400
+    assert '"type":"invalid_request_error"' in answer
+
+
+def test_control_plane_refuses_a_body_over_its_limit(grid: Grid) -> None:
+    operator = GridPaths(grid.data).operator_token.read_text().strip()
+    assert fetch(grid, "/control/v1/services", operator, b"x" * 1_100_000)[0] == 413
+
+
+def test_console_page_is_there_and_loads_nothing_from_elsewhere(grid: Grid) -> None:
+    status, page = fetch(grid, "/console")
+    assert status == 200
+    assert "<title>aigrid</title>" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
 
 
 def test_unknown_package_is_not_deployed(grid: Grid) -> None:

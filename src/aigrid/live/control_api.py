@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
@@ -12,7 +13,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from aigrid.core.codec import from_plain
 from aigrid.core.errors import (
@@ -28,6 +29,15 @@ from aigrid.live.control_plane import ControlPlane, SiteRecord
 from aigrid.store.served import registry_app
 
 BODY_LIMIT_BYTES = 1024 * 1024
+CONSOLE_PAGE = Path(__file__).parent / "page" / "console.html"
+_PAGE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline';"
+        " script-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+    ),
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
 
 
 class _Strict(BaseModel):
@@ -141,6 +151,11 @@ def _health_routes(app: FastAPI, plane: ControlPlane) -> None:
     async def metadata() -> dict[str, Any]:
         """Who this is."""
         return {"role": "control-plane", "commit": plane.commit, "pid": os.getpid()}
+
+    @app.get("/console", response_class=Response, include_in_schema=False)
+    async def console() -> Response:
+        """A page that shows the grid; it reads the status with the token in its fragment."""
+        return FileResponse(CONSOLE_PAGE, headers=_PAGE_HEADERS)
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:

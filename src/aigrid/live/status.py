@@ -23,10 +23,11 @@ def grid_status(plane: ControlPlane) -> dict[str, Any]:
 
 
 def site_rows(plane: ControlPlane) -> list[dict[str, Any]]:
-    """One object a site."""
+    """One object a site: factories, hubs, towers, each by name."""
     counts = restarts(plane.paths)
     state = plane.orchestrator.state
-    return [_site(plane, state, row, counts) for row in range(state.site_count)]
+    rows = [_site(plane, state, row, counts) for row in range(state.site_count)]
+    return sorted(rows, key=lambda site: (site["kind"], site["name"]))
 
 
 def _site(
