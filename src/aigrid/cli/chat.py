@@ -33,9 +33,10 @@ def chat(
     seed: int | None,
     prompt: tuple[str, ...],
 ) -> None:
-    """Talk to a model: one answer to PROMPT, or a conversation where none is given.
+    """Talk to a model.
 
-    The prompt may also come from a pipe. Ctrl-C stops an answer, Ctrl-D ends the conversation.
+    One answer to PROMPT, or a conversation where none is given. The prompt may also come
+    from a pipe. Ctrl-C stops an answer, Ctrl-D ends the conversation.
     """
     from aigrid.live.client import ControlClient
 

@@ -11,15 +11,19 @@ import click
 from aigrid.cli.lazy import LazyCommand, LazyGroup
 from aigrid.cli.options import Setup, data_option, json_option
 
+STDOUT = 1
+EXIT_PIPE = 1  # as click ends when its reader is gone
 COMMANDS = {
     "up": LazyCommand("aigrid.cli.up", "up", "Start a grid on this machine."),
     "down": LazyCommand("aigrid.cli.up", "down", "Stop the grid."),
-    "status": LazyCommand("aigrid.cli.status", "status", "Show what runs where, and how it does."),
+    "status": LazyCommand(
+        "aigrid.cli.status", "status", "Show what runs where: radio, requests, tokens."
+    ),
     "env": LazyCommand("aigrid.cli.env", "env", "Print the shell lines that OpenAI clients need."),
-    "chat": LazyCommand("aigrid.cli.chat", "chat", "Talk to a model of the grid."),
+    "chat": LazyCommand("aigrid.cli.chat", "chat", "Talk to a model."),
     "factory": LazyCommand("aigrid.cli.factory", "factory", "Make models from text."),
     "store": LazyCommand("aigrid.cli.store", "store", "Publish, list, verify and pull packages."),
-    "deploy": LazyCommand("aigrid.cli.services", "deploy", "Serve a package of the store."),
+    "deploy": LazyCommand("aigrid.cli.services", "deploy", "Serve a package."),
     "undeploy": LazyCommand("aigrid.cli.services", "undeploy", "Stop serving a service."),
     "sites": LazyCommand("aigrid.cli.status", "sites", "List the sites."),
     "routes": LazyCommand("aigrid.cli.status", "routes", "Show the routing table in force."),
@@ -51,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        return EXIT_PIPE
     except (SystemExit, GeneratorExit):
         raise
     except click.exceptions.NoArgsIsHelpError as error:

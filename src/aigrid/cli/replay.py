@@ -7,18 +7,23 @@ from pathlib import Path
 
 import click
 
-from aigrid.cli.options import Setup, json_options
+from aigrid.cli.options import Setup, grid_options
 from aigrid.cli.output import note, show
-from aigrid.core.errors import IntegrityError
+from aigrid.core.errors import IntegrityError, NotFoundError
 
 
 @click.command()
-@click.argument("file", type=Path)
-@json_options
-def replay(setup: Setup, file: Path) -> None:
-    """Feed the recording FILE to the twin and compare its decisions with the recorded ones."""
+@click.argument("file", type=Path, required=False)
+@grid_options
+def replay(setup: Setup, file: Path | None) -> None:
+    """Feed a recording to the twin and compare its decisions with the recorded ones.
+
+    Without FILE it is the grid's newest one; grids record into DATA/records.
+    """
+    from aigrid.live.paths import GridPaths
     from aigrid.twin.replay import replay as replay_recording
 
+    file = file or _newest(GridPaths(setup.data).records)
     result = replay_recording(file)
     if result.cut_short:
         note(f"line {result.cut_short} was cut short by a crash and left out")
@@ -29,7 +34,17 @@ def replay(setup: Setup, file: Path) -> None:
         )
     show(
         setup,
-        asdict(result),
-        f"{result.events} events, {result.commands} commands: decisions are identical\n"
+        {"file": str(file)} | asdict(result),
+        f"{file}\n{result.events} events, {result.commands} commands: decisions are identical\n"
         f"sha256 {result.decisions_sha256}",
     )
+
+
+def _newest(records: Path) -> Path:
+    """The recording that was begun last; its name holds the time."""
+    found = sorted(records.glob("events-*.jsonl"))
+    if not found:
+        raise NotFoundError(
+            f"no recordings in {records}", next_step="name a FILE, or the grid's --data DIR"
+        )
+    return found[-1]

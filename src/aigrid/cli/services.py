@@ -31,8 +31,9 @@ def deploy(
     model: str | None,
     key_file: Path | None,
 ) -> None:
-    """Serve PACKAGE (NAME, NAME:VERSION or oci://host:port/name:tag) and wait until it answers.
+    """Serve a package.
 
+    PACKAGE is NAME, NAME:VERSION or oci://host:port/name:tag. Returns when a site serves it.
     With --upstream, PACKAGE is the name to give to a model of another OpenAI-compatible server.
     """
     from aigrid.live.client import ControlClient

@@ -22,7 +22,10 @@ WATCH_PERIOD_S = 1.0
 @click.option("--watch", is_flag=True, help="Draw it again every second until Ctrl-C.")
 @grid_options
 def status(setup: Setup, watch: bool) -> None:
-    """Show what runs where: radio load and missed slots, requests and tokens a second."""
+    """Show what runs where: radio, requests, tokens.
+
+    Per site: its share for AI, radio load, missed slots, what it serves, and how fast.
+    """
     client = ControlClient(setup.data)
     if setup.as_json:
         _print_json(setup, client, watch)

@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from aigrid.core.site import SITE_KINDS
+
 BAR_CELLS = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _STATUS_STYLE = {"up": "green", "suspect": "yellow", "lost": "bold red", "down": "bold red"}
@@ -62,7 +64,7 @@ def _sites(sites: list[dict[str, Any]]) -> Table:
         "req/s", "tok/s",
         right=("missed slots", "req/s", "tok/s"),
     )  # fmt: skip
-    for site in sites:
+    for site in sorted(sites, key=_order):
         table.add_row(
             site["name"],
             site["kind"],
@@ -75,6 +77,12 @@ def _sites(sites: list[dict[str, Any]]) -> Table:
             f"{site['tokens_per_s']:,.0f}",
         )
     return table
+
+
+def _order(site: dict[str, Any]) -> tuple[int, str]:
+    """From the factory out to the towers, and by name."""
+    kind = site["kind"]
+    return SITE_KINDS.index(kind) if kind in SITE_KINDS else len(SITE_KINDS), site["name"]
 
 
 def _status(site: dict[str, Any]) -> Text:

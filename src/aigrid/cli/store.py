@@ -134,10 +134,12 @@ def _described(known: Shown) -> str:
 
 def _evaluation_line(card: dict[str, Any]) -> str:
     """The card's headline figure, whatever else stands in it."""
-    figure = card.get("bits_per_byte")
-    if isinstance(figure, dict):
-        figure = figure.get("value")
-    return f"{figure:.3f} bits per byte on held-out text" if isinstance(figure, float) else ""
+    held = card.get("held_out", {})
+    figure, interval = held.get("bits_per_byte"), held.get("interval_95")
+    if not isinstance(figure, float) or not isinstance(interval, list):
+        return ""
+    low, high = interval
+    return f"{figure:.3f} bits per byte ({low:.3f} to {high:.3f}) on held-out text"
 
 
 @store.command()
