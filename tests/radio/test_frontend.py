@@ -90,9 +90,13 @@ def test_slots_that_pass_while_it_stands_still_are_missed(tower):
     _until(lambda: counters.read().slots_on_time > before.slots_on_time)
 
 
-def test_counts_go_on_after_a_kill(tower, tmp_path):
+def test_a_second_one_is_refused_and_counts_go_on_after_a_kill(tower, tmp_path):
     process, counters = tower
     _until(lambda: counters.read().slots_on_time > 50)
+    second = _start(tmp_path / "radio.json")
+    _, err = second.communicate(timeout=20)
+    assert second.returncode == 5
+    assert "another radio front-end" in err
     process.kill()
     process.wait()
     before = counters.read()
@@ -137,13 +141,6 @@ def test_a_start_that_cannot_be_is_one_line_and_a_code(tmp_path, more, code, nam
     assert (process.returncode, out) == (code, "")
     assert named in err
     assert len(err.splitlines()) == 1
-
-
-def test_a_second_front_end_on_the_same_counters_is_refused(tower, tmp_path):
-    process = _start(tmp_path / "radio.json")
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 5
-    assert "another radio front-end" in err
 
 
 def test_an_orphan_does_not_start(tmp_path):

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from aigrid.radio.clock import lock_memory, set_timer_slack_ns
 from aigrid.radio.counters import RUNNING, RadioStatus
 
+_AUTOGROUP = Path("/proc/self/autogroup")
 REALTIME_PRIORITY = 50
 RADIO_NICE = -19
 AI_NICE = 19
@@ -43,7 +45,10 @@ class Achieved:
 
 
 def protect_radio(*, realtime: bool = True) -> Achieved:
-    """Put the calling thread before everything else: SCHED_FIFO, else negative nice, else as it is.
+    """Put the calling thread before everything else: SCHED_FIFO, else nice, else as it is.
+
+    Nice comes with a session of its own where the kernel groups processes by session, so that it
+    also weighs against other sessions' processes (docs/decisions/0041).
 
     Args:
         realtime: try SCHED_FIFO; otherwise begin with nice.
@@ -54,15 +59,18 @@ def protect_radio(*, realtime: bool = True) -> Achieved:
     if reason:
         refused.append(f"mlockall: {reason}")
     fifo = realtime and _try_fifo(refused)
-    if not fifo:
-        _try_nice(RADIO_NICE, refused)
+    # Without the right to a negative nice a session of its own would only part the radio from AI
+    # that yields within the common one.
+    if not fifo and _try_nice(RADIO_NICE, refused):
+        _try_own_autogroup(refused)
     return _achieved(memory_locked=not reason, refused=refused)
 
 
 def yield_to_radio(thread_id: int = 0) -> Achieved:
     """Put an AI thread behind everything else: SCHED_IDLE, nice 19. Needs no privilege.
 
-    A SCHED_IDLE thread is preempted by any other thread that wakes; a merely nice one may run to
+    It holds within the session: start AI in the radio's session, or give the radio SCHED_FIFO.
+    A SCHED_IDLE thread is preempted by any normal thread that wakes; a merely nice one may run to
     the end of its time slice first (docs/decisions/0041).
 
     Args:
@@ -111,11 +119,26 @@ def _try_fifo(refused: list[str]) -> bool:
     return True
 
 
-def _try_nice(value: int, refused: list[str], thread_id: int = 0) -> None:
+def _try_own_autogroup(refused: list[str]) -> None:
+    # With autogroups nice weighs only within a session; across sessions the group's own nice does
+    # (man 7 sched). Beside busy processes of other sessions nice alone protects nothing.
+    if not _AUTOGROUP.exists():
+        return
+    try:
+        if os.getsid(0) != os.getpid():
+            os.setsid()
+        _AUTOGROUP.write_text(str(RADIO_NICE))
+    except OSError as error:
+        refused.append(f"autogroup nice {RADIO_NICE}: {error.strerror}")
+
+
+def _try_nice(value: int, refused: list[str], thread_id: int = 0) -> bool:
     try:
         os.setpriority(os.PRIO_PROCESS, thread_id, value)
     except OSError as error:
         refused.append(f"nice {value}: {error.strerror}")
+        return False
+    return True
 
 
 def _achieved(thread_id: int = 0, *, memory_locked: bool = False, refused: list[str]) -> Achieved:
