@@ -44,28 +44,46 @@ def candidates(state: GridState, width: int) -> NDArray[np.int32]:
     by_kind = np.argsort(state.sites.kind[:count], kind="stable").astype(np.int32)
     table[0, : min(width, count)] = by_kind[:width]
     children: dict[int, list[int]] = {}
-    for row, parent in enumerate(state.sites.parent[:count].tolist()):
-        children.setdefault(parent, []).append(row)
+    place_in_ring = []
+    parents = state.sites.parent[:count].tolist()
+    for row, parent in enumerate(parents):
+        siblings = children.setdefault(parent, [])
+        place_in_ring.append(len(siblings))
+        siblings.append(row)
     for row in range(count):
-        found = _family(state, row, children, width)
+        found = _family(row, parents, children, place_in_ring, width)
         table[row + 1, : len(found)] = found
     return table
 
 
-def _family(state: GridState, row: int, children: dict[int, list[int]], width: int) -> list[int]:
+def _family(
+    row: int,
+    parents: list[int],
+    children: dict[int, list[int]],
+    place_in_ring: list[int],
+    width: int,
+) -> list[int]:
     """Itself, then level by level upwards: siblings, the parent, the parent's siblings, ..."""
     found = [row]
     here = row
     while len(found) < width:
-        parent = int(state.sites.parent[here])
-        siblings = children.get(parent, [])
-        turn = siblings.index(here) + 1 if here in siblings else 0
-        found += [s for s in siblings[turn:] + siblings[:turn] if s not in found]
+        parent = parents[here]
+        _add_ring(found, children[parent], place_in_ring[here] + 1, width)
         if parent < 0 or parent in found:
             break
         found.append(parent)
         here = parent
     return found[:width]
+
+
+def _add_ring(found: list[int], siblings: list[int], start: int, width: int) -> None:
+    """Add siblings in turn from `start` on, until `width` are found: a hub may have thousands."""
+    for step in range(len(siblings)):
+        if len(found) >= width:
+            return
+        sibling = siblings[(start + step) % len(siblings)]
+        if sibling not in found:
+            found.append(sibling)
 
 
 def capacity(state: GridState) -> NDArray[np.float64]:
