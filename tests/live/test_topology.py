@@ -35,7 +35,7 @@ def test_counts_that_cannot_be_are_named(text: str) -> None:
     [
         ("sites: [", "cannot be read"),
         ("places: []", "expected `sites:`"),
-        ("sites: []", "list of 1 to"),
+        ("sites: []", "list of one or more"),
         ("sites: [{name: a}]", r"sites\[0\]"),
         ("sites: [{name: a, kind: moon, region: r}]", "kind 'moon'"),
         ("sites: [{name: a, kind: hub, region: r, colour: red}]", "unknown key 'colour'"),

@@ -7,37 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aigrid.core.events import (
-    AskToJoin,
-    Command,
-    PublishRoutes,
-    SetShare,
-    SiteStatusChanged,
-    StartReplica,
-    StopReplica,
-)
+from aigrid.control.orders import OrderBook
+from aigrid.core.events import Command, PublishRoutes, SiteStatusChanged
 from aigrid.core.routing import RoutingTable
-
-
-@dataclass(slots=True)
-class SiteOrders:
-    """What one site shall do.
-
-    Attributes:
-        share: compute that AI may use, 0 to 1.
-        replicas: digest wanted and how often it was asked for, by service; a site that failed tries
-            again when it is asked again.
-        join: the site shall introduce itself again.
-    """
-
-    share: float = 0.0
-    replicas: dict[str, tuple[str, int]] = field(default_factory=dict)
-    join: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for the answer to a heartbeat."""
-        replicas = {name: list(wanted) for name, wanted in self.replicas.items()}
-        return {"share": self.share, "replicas": replicas, "join": self.join}
 
 
 @dataclass(slots=True)
@@ -52,51 +24,36 @@ class Board:
     routes_version: int = 0
     routes: RoutingTable = field(default_factory=RoutingTable)
     status: dict[str, str] = field(default_factory=dict)
-    _orders: dict[str, SiteOrders] = field(default_factory=dict)
+    _orders: OrderBook = field(default_factory=OrderBook)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def carry_out(self, commands: Sequence[Command]) -> None:
         """Write commands on the board."""
         published = False
         with self._lock:
+            self._orders.write(commands)
             for command in commands:
-                self._write(command)
-                published |= isinstance(command, PublishRoutes)
+                published |= self._note(command)
         if published:
             self.on_routes()
 
+    def _note(self, command: Command) -> bool:
+        if isinstance(command, PublishRoutes):
+            self.routes_version, self.routes = command.version, command.table
+        elif isinstance(command, SiteStatusChanged):
+            self.status[command.site] = command.status
+        return isinstance(command, PublishRoutes)
+
     def orders(self, site: str) -> dict[str, Any]:
-        """What a site shall do now; being asked to join is said once."""
+        """What a site shall do now, as plain values; being asked to join is said once."""
         with self._lock:
-            orders = self._orders.setdefault(site, SiteOrders())
-            said = orders.to_dict()
+            orders = self._orders.of(site)
+            replicas = {name: list(wanted) for name, wanted in orders.replicas.items()}
+            said = {"share": orders.share, "replicas": replicas, "join": orders.join}
             orders.join = False
             return said
 
     def clear(self, site: str) -> None:
         """A site joins anew: nothing was asked of it yet."""
         with self._lock:
-            self._orders[site] = SiteOrders()
-
-    def share(self, site: str) -> float:
-        """The share in force on a site."""
-        with self._lock:
-            return self._orders.get(site, SiteOrders()).share
-
-    def _write(self, command: Command) -> None:
-        if isinstance(command, PublishRoutes):
-            self.routes_version, self.routes = command.version, command.table
-            return
-        if isinstance(command, SiteStatusChanged):
-            self.status[command.site] = command.status
-            return
-        orders = self._orders.setdefault(command.site, SiteOrders())
-        if isinstance(command, SetShare):
-            orders.share = command.share
-        elif isinstance(command, StartReplica):
-            _, asked = orders.replicas.get(command.service, ("", 0))
-            orders.replicas[command.service] = (command.digest, asked + 1)
-        elif isinstance(command, StopReplica):
-            orders.replicas.pop(command.service, None)
-        elif isinstance(command, AskToJoin):
-            orders.join = True
+            self._orders.clear(site)

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from aigrid.live.paths import GridPaths
-from aigrid.live.topology import PlannedSite, from_counts, from_file
+from aigrid.live.topology import from_counts, from_file
+from aigrid.radio.topology import PlannedSite
 
 
 class GridSettings(BaseModel):

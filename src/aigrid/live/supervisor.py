@@ -22,7 +22,8 @@ from aigrid.live import server
 from aigrid.live.client import ControlClient
 from aigrid.live.paths import cache_folder, read_secret, write_json
 from aigrid.live.settings import GridSettings
-from aigrid.live.topology import PlannedSite
+from aigrid.radio.profile import DailyLoad
+from aigrid.radio.topology import PlannedSite
 from aigrid.store.store import Store
 
 STOP_S = 3.5
@@ -137,7 +138,7 @@ class Supervisor:
                 "site": plan.site.name,
                 "cell": to_plain(cell),
                 "counters": str(paths.counters(plan.site.name, cell.name)),
-                "profile": plan.profile.model_dump(mode="json"),
+                "profile": (plan.profile or DailyLoad(kind="daily")).model_dump(mode="json"),
                 "cache_dir": str(cache_folder() / "kernels"),
                 "cell_id": number,
                 "seed": number,

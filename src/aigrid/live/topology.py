@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
-from aigrid.core.codec import from_plain
 from aigrid.core.errors import ConfigurationError
 from aigrid.core.site import SITE_KINDS, Cell, Site
-from aigrid.radio.profile import DailyLoad, LoadProfile
+from aigrid.radio.profile import DailyLoad
+from aigrid.radio.topology import PlannedSite, sites_from_file
 
 FILE_LIMIT_BYTES = 4 * 1024 * 1024
 SITES_LIMIT = 64
 SHAPES = ("home", "office", "transport")
 # Nominal sizes of a site on one machine: what the orchestrator reckons with, not what is reserved.
 _SIZES = {"factory": (2.0, 4096), "hub": (1.5, 2048), "tower": (1.0, 1024)}
-_PROFILE: TypeAdapter[LoadProfile] = TypeAdapter(LoadProfile)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedSite:
-    """A site to run, and the load that its cells' radio shall see."""
-
-    site: Site
-    profile: Any = field(default=None)
 
 
 def from_counts(text: str) -> tuple[PlannedSite, ...]:
@@ -81,24 +69,16 @@ def _plan(kind: str, number: int, parent: str) -> PlannedSite:
 
 
 def from_file(path: Path) -> tuple[PlannedSite, ...]:
-    """Sites from a YAML file.
-
-    Under `sites:` stand objects with the fields of `core.site.Site` and, for towers, `profile:`
-    (see `radio.profile`).
+    """Sites from a YAML file, see `radio.topology`.
 
     Raises:
         ConfigurationError: it cannot be read, is not YAML, or holds what is unknown or impossible.
     """
-    raw = _read(path)
-    if not isinstance(raw, dict) or set(raw) - {"name", "sites"} or "sites" not in raw:
+    planned = sites_from_file(_read(path), str(path))
+    if len(planned) > SITES_LIMIT:
         raise ConfigurationError(
-            f"{path}: expected `sites:` (and maybe `name:`) at the top",
-            next_step="see scenarios/local.yaml",
+            f"{path}: {len(planned)} sites", next_step=f"one machine runs {SITES_LIMIT} at most"
         )
-    if not isinstance(raw["sites"], list) or not 1 <= len(raw["sites"]) <= SITES_LIMIT:
-        raise ConfigurationError(f"{path}: sites must be a list of 1 to {SITES_LIMIT}")
-    planned = tuple(_read_site(s, f"{path}: sites[{i}]") for i, s in enumerate(raw["sites"]))
-    _check_names([p.site for p in planned], path)
     return planned
 
 
@@ -112,47 +92,3 @@ def _read(path: Path) -> Any:
         raise ConfigurationError(
             f"topology {path} cannot be read: {line}", next_step="give a YAML file"
         ) from error
-
-
-def _read_site(raw: Any, origin: str) -> PlannedSite:
-    if not isinstance(raw, dict):
-        raise ConfigurationError(f"{origin}: expected an object, got {raw!r}")
-    values = {key: value for key, value in raw.items() if key != "profile"}
-    site = from_plain(Site, values, origin)
-    if site.kind not in SITE_KINDS:
-        raise ConfigurationError(
-            f"{origin}: kind {site.kind!r}", next_step=f"use one of {', '.join(SITE_KINDS)}"
-        )
-    return PlannedSite(site, _read_profile(raw.get("profile"), site, origin))
-
-
-def _read_profile(raw: Any, site: Site, origin: str) -> Any:
-    if raw is None:
-        return DailyLoad(kind="daily") if site.cells else None
-    if not site.cells:
-        raise ConfigurationError(
-            f"{origin}: profile without cells", next_step="add cells or drop it"
-        )
-    try:
-        return _PROFILE.validate_python(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"{origin}: profile {where}: {first['msg']}") from error
-
-
-def _check_names(sites: Sequence[Site], path: Path) -> None:
-    names = [site.name for site in sites]
-    for name in names:
-        if not name or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 63:
-            raise ConfigurationError(
-                f"{path}: site name {name!r}", next_step="use letters, digits, - and _, 63 at most"
-            )
-        if names.count(name) > 1:
-            raise ConfigurationError(f"{path}: site {name!r} stands there twice")
-    for site in sites:
-        if site.parent and site.parent not in names:
-            raise ConfigurationError(
-                f"{path}: parent {site.parent!r} of {site.name!r} is not there",
-                next_step=f"sites: {', '.join(names)}",
-            )

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from aigrid.core.site import Cell
+from aigrid.radio.topology import PlannedSite, Profile
 from aigrid.twin.scenario import Physics
-from aigrid.twin.topology import PlannedSite, Profile
 
 NEED_QUANTILE = 0.99
 

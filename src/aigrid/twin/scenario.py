@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, 
 
 from aigrid.core.errors import ConfigurationError
 from aigrid.core.package import canonical_json, sha256_digest
-from aigrid.twin.topology import PlannedSite, read_sites, sites_from_file
+from aigrid.radio.topology import PlannedSite, read_sites, sites_from_file
 
 FILE_LIMIT_BYTES = 4 * 1024 * 1024
 Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]

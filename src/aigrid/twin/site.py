@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aigrid.control import admit
+from aigrid.control.orders import OrderBook, SiteOrders
 from aigrid.core.events import Heartbeat, ReplicaReport, SiteJoined
+from aigrid.radio.topology import PlannedSite
 from aigrid.twin.jobs import Job, JobLine
-from aigrid.twin.orders import OrderBook, SiteOrders
 from aigrid.twin.radio import SimulatedRadio
 from aigrid.twin.scenario import Physics, SimulatedPackage
 from aigrid.twin.simulation import Simulation
-from aigrid.twin.topology import PlannedSite
 
 
 @dataclass(slots=True)

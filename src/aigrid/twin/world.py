@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from aigrid.control.orders import OrderBook
 from aigrid.control.world import Timed
 from aigrid.core.errors import ConflictError, NotFoundError
 from aigrid.core.events import (
@@ -20,7 +21,6 @@ from aigrid.core.events import (
     Tick,
 )
 from aigrid.twin.gateway import Request, SimulatedGateway
-from aigrid.twin.orders import OrderBook
 from aigrid.twin.radio import SimulatedRadio
 from aigrid.twin.scenario import (
     Corruption,

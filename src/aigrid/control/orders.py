@@ -1,4 +1,4 @@
-"""What the orchestrator wants of each simulated site, until the site reads it."""
+"""What the orchestrator wants of each site, until the site reads it: commands as desired state."""
 
 from __future__ import annotations
 

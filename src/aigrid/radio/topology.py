@@ -1,4 +1,4 @@
-"""The sites of a simulated grid, from the same files that the live grid reads."""
+"""The sites of a grid and the load that their cells see, as topology files say it."""
 
 from __future__ import annotations
 
