@@ -20,9 +20,9 @@ TOPOLOGY = {
                 "kind": "tower",
                 "region": "JP-13",
                 "parent": HUB,
-                "compute_cores": 1.0,
+                "compute_cores": 1.5,
                 "memory_mb": 1024,
-                "cells": [{"name": "cell-1", "resource_blocks": 104, "antennas": 2}],
+                "cells": [{"name": "cell-1", "resource_blocks": 52, "antennas": 2}],
                 "profile": {"kind": "constant", "load": 0.02, "burstiness": 0.0},
             }
             for name in TOWERS

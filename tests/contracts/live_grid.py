@@ -21,12 +21,14 @@ import yaml
 from tests.contracts.harness import DAMAGED, SERVICE, TOPOLOGY, Answer, SiteView, Status
 from tests.tiny_model import make_tiny_model
 
+from aigrid.app.serving import gateway_routes
 from aigrid.core.errors import IntegrityError
 from aigrid.live.client import ControlClient
 from aigrid.store.store import Store
 
 START_LIMIT_S = 120.0
 ANSWER_LIMIT_S = 60.0
+GATEWAY_LIMIT_S = 5.0
 BODY = json.dumps({"model": SERVICE, "prompt": "The red lamp", "max_tokens": 16, "seed": 1})
 
 
@@ -124,9 +126,13 @@ class LiveHarness:
         return {site["name"]: _view(site) for site in self._client.sites()}
 
     def routes(self) -> dict[str, float]:
+        published = self._client.routes()
+        end_s = time.monotonic() + GATEWAY_LIMIT_S
+        while gateway_routes(self._client.base_url) < published["version"]:
+            assert time.monotonic() < end_s, "the gateway does not follow"
         return {
             candidate["site"]: candidate["weight"]
-            for row in self._client.routes()["routes"]
+            for row in published["routes"]
             if (row["origin"], row["service"]) == ("*", SERVICE)
             for candidate in row["candidates"]
         }

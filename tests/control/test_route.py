@@ -104,6 +104,16 @@ def test_small_moves_are_not_published():
     assert orchestrator.routes_version == version
 
 
+def test_weights_arrive_where_load_says_though_each_step_is_damped():
+    orchestrator = grids.grid(("f", "h"))
+    for step in range(40):
+        loaded(orchestrator, 2.0 + 0.5 * step, {"f": 1, "h": 0})
+    weights = dict(orchestrator.routes.candidates("*", "chat"))
+    # One job is an eighth of a replica's room: 1 / (1 + 1/8) against 1.
+    exact = (8 / 9) / (8 / 9 + 1)
+    assert weights["f"] == pytest.approx(exact, abs=Policy().route_change)
+
+
 def test_one_way_delay_is_fibre_and_detour():
     orchestrator = Orchestrator()
     orchestrator.handle(0.0, SiteJoined(Site("tokyo", "hub", "r", 35.68, 139.77)))

@@ -47,6 +47,7 @@ class Orchestrator:
         self.policy = policy or Policy()
         self.state = GridState()
         self.routes = RoutingTable()
+        self.weighed = self.routes
         self.routes_version = 0
         self.routes_at_s = -1e18
         self._reach = np.zeros((1, self.policy.candidates), np.int32)
@@ -267,8 +268,10 @@ class Orchestrator:
             self._reach = route.candidates(self.state, self.policy.candidates)
             self._topology_stale = False
         self.routes_at_s, self.routes_stale = now_s, False
-        table = route.table(self.policy, self.state, self._reach, self.routes)
-        if route.changed(self.policy, table, self.routes):
-            self.routes = table
+        # Damped from the table weighed last, not from the one published last: else a move whose
+        # damped half is too small to publish would never be made.
+        self.weighed = route.table(self.policy, self.state, self._reach, self.weighed)
+        if route.changed(self.policy, self.weighed, self.routes):
+            self.routes = self.weighed
             self.routes_version += 1
-            yield PublishRoutes(self.routes_version, table)
+            yield PublishRoutes(self.routes_version, self.routes)

@@ -107,7 +107,7 @@ def table(
         policy: dials.
         state: the grid.
         reach: (1 + sites, K) of `candidates`.
-        previous: the table in force; its weights damp the new ones.
+        previous: the table weighed last; its weights damp the new ones.
 
     Returns:
         a table in which only sites that are up, serve and have a share stand with a weight.

@@ -34,6 +34,7 @@ def take(orchestrator: Orchestrator) -> dict[str, Any]:
         "services": _columns(state.services, (services,)),
         "replicas": _columns(state.replicas, (sites, services)),
         "routes": _routes(orchestrator.routes),
+        "weighed": _routes(orchestrator.weighed),
         "routes_version": orchestrator.routes_version,
         "routes_at_s": orchestrator.routes_at_s,
         "routes_stale": orchestrator.routes_stale,
@@ -55,6 +56,7 @@ def restore(policy: Policy, raw: Any, origin: str) -> Orchestrator:
     try:
         orchestrator.state = _state(raw)
         orchestrator.routes = _read_routes(raw["routes"])
+        orchestrator.weighed = _read_routes(raw["weighed"])
         orchestrator.routes_version = int(raw["routes_version"])
         orchestrator.routes_at_s = float(raw["routes_at_s"])
         orchestrator.routes_stale = bool(raw["routes_stale"])
