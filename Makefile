@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# As a variable and not as -c, so that the build backend is taken in the pinned version too.
+INSTALL := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PORT ?= 8080
 
 .PHONY: up test lint bench wheel clean
 
 up: $(VENV)/.factory
-	$(BIN)/aigrid up --port $(PORT)
+	@exec $(BIN)/aigrid up --port $(PORT)
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest
@@ -26,16 +27,16 @@ wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --no-isolation
 
 $(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aigrid needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.factory: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(INSTALL) torch==2.13.0
+$(VENV)/.factory: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) -e '.[factory]'
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.factory
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.factory
 	$(INSTALL) -e '.[factory,dev]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
