@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from aigrid.live.client import ControlClient
 from aigrid.live.paths import GridPaths, read_secret
 from aigrid.live.settings import GridSettings
 from aigrid.live.supervisor import Supervisor
+from aigrid.radio.protection import yield_to_radio
 from aigrid.store.store import Store
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "first-light.yaml"
@@ -147,9 +149,20 @@ async def _latency_ms(session: aiohttp.ClientSession, url: str, key: str, model:
     return (time.perf_counter() - began) * 1e3
 
 
+def _open_as_a_site_does(files: Path) -> EmbeddedEngine:
+    """Open the engine in a thread that yields to the radio, which its own threads inherit."""
+
+    def load() -> EmbeddedEngine:
+        yield_to_radio()
+        return EmbeddedEngine.open(files)
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(load).result()
+
+
 async def _ratios(rig: Rig) -> dict[int, tuple[float, float, float]]:
     """Per number of streams: median ratio, engine's and grid's median tokens a second."""
-    engine = EmbeddedEngine.open(rig.files)
+    engine = _open_as_a_site_does(rig.files)
     found = {}
     async with aiohttp.ClientSession() as session:
         for streams in (1, 8):
