@@ -44,10 +44,11 @@ class SiteView:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a request; `site` is empty where nobody answered."""
+    """What became of a request; `site` is empty where nobody answered, `why` says why not."""
 
     ok: bool
     site: str
+    why: str = ""
 
 
 Status = dict[str, SiteView]

@@ -102,8 +102,9 @@ class LiveHarness:
         try:
             connection.request("POST", f"{address.path}/completions", BODY, headers)
             response = connection.getresponse()
-            response.read()
-            return Answer(response.status == 200, response.getheader("x-aigrid-site") or "")
+            body, ok = response.read(), response.status == 200
+            site = response.getheader("x-aigrid-site") or ""
+            return Answer(ok, site, "" if ok else f"{response.status} {body[:300]!r}")
         finally:
             connection.close()
 

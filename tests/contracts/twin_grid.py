@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.contracts.harness import DAMAGED, SERVICE, TOPOLOGY, Answer, SiteView, Status
 
-from aigrid.core.state import NO_VERSION, STATUS_NAMES
+from aigrid.core.state import STATUS_NAMES
 from aigrid.twin.gateway import OPEN, Request
 from aigrid.twin.grid import TwinGrid
 from aigrid.twin.scenario import Crash, Demand, Surge, scenario_from_dict
@@ -50,7 +50,7 @@ class TwinHarness:
 
     def finish(self, begun: list[Request]) -> list[Answer]:
         self.wait_until(lambda: all(r.status != OPEN for r in begun), ANSWER_LIMIT_S)
-        return [Answer(r.status == "answered", r.site) for r in begun]
+        return [Answer(r.status == "answered", r.site, r.status) for r in begun]
 
     def kill(self, site: str) -> None:
         self._grid.world.inject(Crash(kind="crash", site=site, at_s=0.0, back_after_s=RESTART_S))
@@ -71,17 +71,17 @@ class TwinHarness:
         return SiteView(
             status=STATUS_NAMES[state.sites.status[row]],
             share=float(state.sites.share[row]),
+            # What the site really serves, not what the orchestrator believes.
             serving={
-                service: self._version(column, int(state.replicas.serving[row, column]))
-                for column, service in enumerate(state.service_names)
-                if state.replicas.serving[row, column] != NO_VERSION
+                service: self._version(held.digest)
+                for service, held in self._grid.world.sites[name].held.items()
+                if held.digest
             },
             radio_load=float(state.sites.radio_load[row]),
             slots_missed=int(state.sites.slots_missed[row]),
         )
 
-    def _version(self, column: int, version: int) -> str:
-        digest = self._grid.orchestrator.state.services.digests[column][version]
+    def _version(self, digest: str) -> str:
         packages = self._grid.world.packages.values()
         return next(package.version for package in packages if package.digest == digest)
 

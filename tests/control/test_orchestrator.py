@@ -41,12 +41,19 @@ def routed(orchestrator, service="chat"):
 @settings(max_examples=150)
 @given(grids.histories)
 def test_no_history_raises_or_routes_to_a_site_that_does_not_serve(history):
-    orchestrator, now_s, reported = Orchestrator(), 0.0, {}
+    orchestrator, now_s, reported, stopping = Orchestrator(), 0.0, {}, set()
     for step_s, event in history:
         now_s += step_s
-        orchestrator.handle(now_s, event)
+        commands = orchestrator.handle(now_s, event)
         if isinstance(event, Heartbeat):
             reported[event.site] = {r.service for r in event.replicas if r.digest}
+            reported[event.site] -= {service for site, service in stopping if site == event.site}
+        for command in grids.of_kind(commands, StartReplica):
+            stopping.discard((command.site, command.service))
+        for command in grids.of_kind(commands, StopReplica):
+            # A report that crossed the order to stop says nothing about what will be.
+            stopping.add((command.site, command.service))
+            reported.get(command.site, set()).discard(command.service)
         for service in orchestrator.routes.services:
             for site in routed(orchestrator, service):
                 assert service in reported[site]
@@ -186,9 +193,14 @@ def test_an_undeployed_service_is_stopped_and_leaves_the_routes():
 def test_a_service_deployed_again_has_no_routes_before_it_is_ready_again():
     orchestrator = grids.grid(("h",))
     orchestrator.handle(2.0, ServiceUndeployed("chat"))
-    orchestrator.handle(2.5, Heartbeat("h"))
-    orchestrator.handle(3.0, ServiceDeployed("chat", "sha256:1", 100))
+    # The site reads the order in the answer to this heartbeat, and stops.
+    orchestrator.handle(2.2, Heartbeat("h", replicas=(grids.ready(),)))
+    orchestrator.handle(2.3, ServiceDeployed("chat", "sha256:1", 100))
     assert routed(orchestrator) == set()
+    orchestrator.handle(2.5, Heartbeat("h"))
+    assert routed(orchestrator) == set()
+    orchestrator.handle(2.8, Heartbeat("h", replicas=(grids.ready(),)))
+    assert routed(orchestrator) == {"h"}
 
 
 def test_a_version_that_may_stand_in_fewer_regions_is_stopped_elsewhere():

@@ -178,8 +178,11 @@ class Orchestrator:
             return
         replicas = self.state.replicas
         before = replicas.serving[row, column]
-        replicas.serving[row, column] = self._version(column, report.digest)
-        self.routes_stale |= bool(before != replicas.serving[row, column])
+        # One that was told to stop may not know yet; it counts again when asked to start again.
+        stopping = replicas.started[row, column] == NO_VERSION
+        version = NO_VERSION if stopping else self._version(column, report.digest)
+        replicas.serving[row, column] = version
+        self.routes_stale |= bool(before != version)
         replicas.running[row, column] = report.running
         replicas.waiting[row, column] = report.waiting
         replicas.tokens_per_s[row, column] = report.tokens_per_s
@@ -225,6 +228,8 @@ class Orchestrator:
         site, service = self.state.site_names[row], self.state.service_names[column]
         if not start:
             self.state.replicas.started[row, column] = NO_VERSION
+            self.state.replicas.serving[row, column] = NO_VERSION
+            self.routes_stale = True
             return StopReplica(site, service)
         version = int(self.state.services.version[column])
         self.state.replicas.started[row, column] = version
