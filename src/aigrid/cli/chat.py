@@ -93,13 +93,20 @@ class Conversation:
         try:
             for piece in answer:
                 if aloud:
-                    click.echo(piece, nl=False)
+                    click.echo(printable(piece), nl=False)
                     sys.stdout.flush()
         except KeyboardInterrupt:
             answer.close()
         if aloud:
             click.echo()
         return answer
+
+
+def printable(text: str) -> str:
+    """The text without control characters: a model must not move somebody's cursor, or worse."""
+    return "".join(
+        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
 
 
 def _answer_once(setup: Setup, talk: Conversation, asked: str) -> None:

@@ -32,9 +32,8 @@ def status(setup: Setup, watch: bool) -> None:
     elif watch:
         _watch(client)
     else:
-        from aigrid.cli.status_view import status_view
-
-        console().print(status_view(client.status()))
+        page = console()
+        page.print(_view(client.status(), page.width))
 
 
 def _print_json(setup: Setup, client: ControlClient, watch: bool) -> None:
@@ -48,28 +47,29 @@ def _print_json(setup: Setup, client: ControlClient, watch: bool) -> None:
 def _watch(client: ControlClient) -> None:
     from rich.live import Live
 
-    first = _view(client.status())
-    with Live(first, console=console(), auto_refresh=False, screen=False) as live:
+    page = console()
+    first = _view(client.status(), page.width)
+    with Live(first, console=page, auto_refresh=False, screen=False) as live:
         try:
             while True:
                 time.sleep(WATCH_PERIOD_S)
-                live.update(_current(client), refresh=True)
+                live.update(_current(client, page.width), refresh=True)
         except KeyboardInterrupt:
             return
 
 
-def _current(client: ControlClient) -> RenderableType:
+def _current(client: ControlClient, columns: int) -> RenderableType:
     """What can be shown now; a grid that restarts is waited for."""
     try:
-        return _view(client.status())
+        return _view(client.status(), columns)
     except AigridError as error:
         return str(error)
 
 
-def _view(status: dict[str, Any]) -> RenderableType:
+def _view(status: dict[str, Any], columns: int) -> RenderableType:
     from aigrid.cli.status_view import status_view
 
-    return status_view(status)
+    return status_view(status, columns)
 
 
 @click.command()

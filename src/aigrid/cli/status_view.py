@@ -12,20 +12,35 @@ from rich.text import Text
 from aigrid.core.site import SITE_KINDS
 
 BAR_CELLS = 10
+NARROW_BAR_CELLS = 3
+WIDE_COLUMNS = 112
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _STATUS_STYLE = {"up": "green", "suspect": "yellow", "lost": "bold red", "down": "bold red"}
 _STATE_STYLE = {"ready": "green", "starting": "yellow", "failed": "bold red"}
 
 
-def status_view(status: dict[str, Any]) -> RenderableType:
-    """The whole page: a headline, the sites, the services, and what failed."""
+def status_view(status: dict[str, Any], columns: int = WIDE_COLUMNS) -> RenderableType:
+    """The whole page: a headline, the sites, the services, and what failed.
+
+    Args:
+        status: as the control plane tells it.
+        columns: width of the terminal; under `WIDE_COLUMNS` the page says less, and fits in 80.
+    """
     failed = [_failure(site, replica) for site, replica in _failed(status)]
-    return Group(_headline(status), _sites(status["sites"]), _services(status), *failed)
+    return Group(
+        _headline(status),
+        _sites(status["sites"], is_wide=columns >= WIDE_COLUMNS),
+        _services(status),
+        *failed,
+    )
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """A table without a frame."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    gap = (0, 1, 0, 0)
+    table = Table(
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=gap, header_style="bold"
+    )
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     return table
@@ -33,7 +48,8 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def bar(fraction: float, style: str, cells: int = BAR_CELLS) -> Text:
     """A fraction from 0 to 1 as a bar in eighths of a cell, with its percentage."""
-    eighths = round(min(max(fraction, 0.0), 1.0) * cells * 8)
+    fraction = min(max(fraction, 0.0), 1.0)
+    eighths = round(fraction * cells * 8)
     drawn = "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
     return Text.assemble((drawn.ljust(cells, "░"), style), f" {fraction:4.0%}")
 
@@ -58,25 +74,40 @@ def _headline(status: dict[str, Any]) -> Text:
     )
 
 
-def _sites(sites: list[dict[str, Any]]) -> Table:
-    table = plain_table(
-        "site", "kind", "status", "AI share", "radio load", "missed slots", "serves",
-        "req/s", "tok/s",
-        right=("missed slots", "req/s", "tok/s"),
-    )  # fmt: skip
-    for site in sorted(sites, key=_order):
-        table.add_row(
-            site["name"],
-            site["kind"],
-            _status(site),
-            bar(site["share"], "cyan"),
-            _radio_load(site["radio"]),
-            _missed(site["radio"]),
-            _replicas(site["replicas"]),
-            f"{site['requests_per_s']:.1f}",
-            f"{site['tokens_per_s']:,.0f}",
-        )
+def _sites(sites: list[dict[str, Any]], is_wide: bool) -> Table:
+    rows = [_site_row(site, is_wide) for site in sorted(sites, key=_order)]
+    names = [
+        "site",
+        "kind",
+        "status",
+        "AI share",
+        "radio",
+        "missed",
+        "serves",
+        "req/s",
+        "tok/s",
+    ]
+    if not is_wide:
+        names.remove("kind")
+    table = plain_table(*names, right=("missed", "req/s", "tok/s"))
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
     return table
+
+
+def _site_row(site: dict[str, Any], is_wide: bool) -> dict[str, RenderableType]:
+    cells = BAR_CELLS if is_wide else NARROW_BAR_CELLS
+    return {
+        "site": str(site["name"]),
+        "kind": str(site["kind"]),
+        "status": _status(site),
+        "AI share": bar(site["share"], "cyan", cells),
+        "radio": _radio_load(site["radio"], cells),
+        "missed": _missed(site["radio"], is_wide),
+        "serves": _replicas(site["replicas"], is_wide),
+        "req/s": f"{site['requests_per_s']:.1f}",
+        "tok/s": f"{site['tokens_per_s']:,.0f}",
+    }
 
 
 def _order(site: dict[str, Any]) -> tuple[int, str]:
@@ -93,31 +124,34 @@ def _status(site: dict[str, Any]) -> Text:
     return text
 
 
-def _radio_load(radio: dict[str, Any] | None) -> Text:
+def _radio_load(radio: dict[str, Any] | None, cells: int) -> Text:
     if radio is None:
         return Text("-", style="dim")
     load = float(radio["load"])
-    return bar(load, "red" if load > 0.8 else "yellow" if load > 0.5 else "green")
+    return bar(load, "red" if load > 0.8 else "yellow" if load > 0.5 else "green", cells)
 
 
-def _missed(radio: dict[str, Any] | None) -> Text:
+def _missed(radio: dict[str, Any] | None, is_wide: bool) -> Text:
     if radio is None:
         return Text("-", style="dim")
-    slots = radio["slots_on_time"] + radio["slots_missed"]
-    style = "red" if radio["slots_missed"] else "green"
-    return Text(f"{radio['slots_missed']:,} of {slots:,}", style=style)
+    missed, slots = radio["slots_missed"], radio["slots_on_time"] + radio["slots_missed"]
+    of_all = f" of {slots:,} slots" if is_wide else ""
+    return Text(f"{missed:,}{of_all}", style="red" if missed else "green")
 
 
-def _replicas(replicas: list[dict[str, Any]]) -> Text:
-    parts: list[Text] = []
-    for replica in replicas:
-        version = f":{replica['version']}" if replica["version"] else ""
-        state = str(replica["state"])
-        text = Text(f"{replica['service']}{version} ")
-        text.append(state, style=_STATE_STYLE.get(state, "yellow"))
-        busy = replica["running"] + replica["waiting"]
-        parts.append(text.append(f" {busy} jobs" if busy else ""))
+def _replicas(replicas: list[dict[str, Any]], is_wide: bool) -> Text:
+    parts = [_replica(replica, is_wide) for replica in replicas]
     return Text(", ").join(parts) if parts else Text("nothing", style="dim")
+
+
+def _replica(replica: dict[str, Any], is_wide: bool) -> Text:
+    """`name:version state jobs`; a narrow page takes `ready` for granted."""
+    version = f":{replica['version']}" if replica["version"] else ""
+    state, busy = str(replica["state"]), replica["running"] + replica["waiting"]
+    text = Text(f"{replica['service']}{version}")
+    if is_wide or state != "ready":
+        text.append(f" {state}", style=_STATE_STYLE.get(state, "yellow"))
+    return text.append(f" {busy} jobs" if busy else "")
 
 
 def _services(status: dict[str, Any]) -> RenderableType:
