@@ -27,12 +27,8 @@ def status_view(status: dict[str, Any], columns: int = WIDE_COLUMNS) -> Renderab
         columns: width of the terminal; under `WIDE_COLUMNS` the page says less, and fits in 80.
     """
     failed = [_failure(site, replica) for site, replica in _failed(status)]
-    return Group(
-        _headline(status),
-        _sites(status["sites"], is_wide=columns >= WIDE_COLUMNS),
-        _services(status),
-        *failed,
-    )
+    sites = _sites(status["sites"], is_wide=columns >= WIDE_COLUMNS)
+    return Group(_headline(status), "", sites, "", _services(status), *failed)
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
