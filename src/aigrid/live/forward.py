@@ -22,7 +22,8 @@ FIRST_BYTE_TIMEOUT_S = 120.0
 TRY_FOR_S = 30.0
 PAUSE_S = 0.1
 ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
-RETRYABLE = (429, 500, 502, 503, 504)
+# 404: the site no longer, or not yet, serves what the routing table says it does.
+RETRYABLE = (404, 429, 500, 502, 503, 504)
 logger = logging.getLogger(__name__)
 
 REQUESTS = Counter("aigrid_gateway_requests_total", "Requests ended", ("service", "status"))
