@@ -2,7 +2,7 @@
 
 Streams share decode steps. A new job's prompt is fed in pieces between those steps, so that a long
 prompt delays the others by one piece at most. Chunks leave in flushes: a first token and an end at
-once, everything else every 10 ms, because waking the event loop once a token costs throughput.
+once, everything else every 20 ms, because waking the event loop once a token costs throughput.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from aigrid.engines.sequence import Sequence
 from aigrid.engines.text import Vocabulary, end_tokens
 
 PREFILL_PIECE = 64
-FLUSH_S = 0.010
+FLUSH_S = 0.020
 IDLE_WAIT_S = 1.0
 CLOSE_WAIT_S = 5.0
 
