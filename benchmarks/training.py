@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-TURNS = 7
-STEPS = 12
-BATCH = 8
+TURNS = 5
+STEPS = 8
+BATCH = 4
 VOCAB = 2048
 LIMIT = 0.80
 

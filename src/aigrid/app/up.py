@@ -26,6 +26,7 @@ class ReadyGrid:
     Attributes:
         base_url: for OpenAI clients.
         api_key: for OpenAI clients.
+        console_url: a page that shows the grid; its fragment holds the operator's token.
         model: a model that answers now.
         sites: how many run.
         seconds: from the start to the first answer that could have been given.
@@ -33,6 +34,7 @@ class ReadyGrid:
 
     base_url: str
     api_key: str
+    console_url: str
     model: str
     sites: int
     seconds: float
@@ -78,9 +80,18 @@ def run_grid(
             progress.advance(1)
             model = _serve(settings, supervisor, reference, progress)
             stop.keep_running()
-            key = ControlClient(settings.data).api_key
+            client = ControlClient(settings.data)
             seconds = round(time.monotonic() - started_s, 1)
-            on_ready(ReadyGrid(supervisor.base_url, key, model, len(planned), seconds))
+            on_ready(
+                ReadyGrid(
+                    base_url=supervisor.base_url,
+                    api_key=client.api_key,
+                    console_url=client.console_url,
+                    model=model,
+                    sites=len(planned),
+                    seconds=seconds,
+                )
+            )
             supervisor.run(stop.asked)
         finally:
             stop.keep_running()

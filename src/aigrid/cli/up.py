@@ -130,6 +130,7 @@ def _show_ready(setup: Setup, ready: dict[str, Any], ending: str) -> None:
         f"{ready['sites']} sites serve {ready['model']}, ready after {ready['seconds']} s",
         f"endpoint  {ready['base_url']}",
         f"key       {ready['api_key']}",
+        f"console   {ready['console_url']}",
         "",
         curl,
         "",

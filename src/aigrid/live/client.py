@@ -55,6 +55,11 @@ class ControlClient:
         """The default customer's key."""
         return read_secret(self.paths.api_key)
 
+    @property
+    def console_url(self) -> str:
+        """A page that shows the grid; the operator's token in its fragment is sent to nobody."""
+        return f"{self.grid()['control_url']}/console#{read_secret(self.paths.operator_token)}"
+
     def status(self) -> dict[str, Any]:
         """Sites, services, radio and rates."""
         status: dict[str, Any] = self.call("GET", "/control/v1/status")
