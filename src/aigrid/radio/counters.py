@@ -198,6 +198,7 @@ class _TwoCopies:
     ) -> None:
         self._memory, self._at, self._record = memory, at, record
         self._one_writer = one_writer
+        self._seen = 0
         self._sequence = self._newest()[0]
 
     def write(self, *values: float) -> None:
@@ -214,13 +215,19 @@ class _TwoCopies:
         return self._record.unpack(payload) if payload else None
 
     def _newest(self) -> tuple[int, bytes]:
+        """The newest whole copy, never older than one seen before.
+
+        A reader held up between the two copies may find one it knows to be old and one torn.
+        """
+        best = (0, b"")
         for _ in range(_READ_TRIES):
-            best = max(self._copy(0), self._copy(1))
-            if best[0]:
+            best = max(best, self._copy(0), self._copy(1))
+            if best[0] and best[0] >= self._seen:
+                self._seen = best[0]
                 return best
             if not any(self._memory[self._at : self._at + 2 * _COPY_BYTES]):
                 break
-        return 0, b""
+        return best
 
     def _copy(self, index: int) -> tuple[int, bytes]:
         start = self._at + index * _COPY_BYTES
