@@ -6,6 +6,7 @@ import pytest
 
 from aigrid.core.errors import AuthenticationError, IntegrityError, NotFoundError, UnavailableError
 from aigrid.store.install import install
+from aigrid.store.keys import ensure_key
 from aigrid.store.layout import Layout
 from aigrid.store.references import parse_registry_reference
 from aigrid.store.registry import Registry
@@ -74,6 +75,33 @@ def test_a_site_installs_from_the_control_plane(
     (dest / "config.json").write_text("tampered")
     assert install(reference, site, dest, keys, token, QUICK).digest == digest
     assert (dest / "config.json").read_bytes() == (model_dir / "config.json").read_bytes()
+
+
+def test_a_site_that_proved_a_package_once_still_checks_every_byte_and_its_keys(
+    served: str, store: Store, model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = store.publish(model_dir, "us", 1.0)
+    reference = parse_registry_reference(f"oci://{served}/demo@{record.digest}")
+    site, dest, token = (
+        Layout(tmp_path / "site"),
+        tmp_path / "unpacked",
+        Credentials(token="grid-token"),
+    )
+    install(reference, site, dest, store.trusted_keys, token, QUICK)
+    good = (dest / "config.json").read_bytes()
+
+    def never(*_: object) -> None:
+        raise AssertionError("the signature was proved before")
+
+    monkeypatch.setattr("aigrid.store.install.verify_in_subprocess", never)
+    install(reference, site, dest, store.trusted_keys, token, QUICK)
+    monkeypatch.undo()
+    (dest / "config.json").write_bytes(good + b" ")
+    install(reference, site, dest, store.trusted_keys, token, QUICK)
+    assert (dest / "config.json").read_bytes() == good
+    stranger = ensure_key(tmp_path / "stranger").public
+    with pytest.raises(IntegrityError, match="not trusted here"):
+        install(reference, site, dest, [stranger], token, QUICK)
 
 
 def test_the_control_plane_wants_its_token(served: str, store: Store, model_dir: Path) -> None:

@@ -116,7 +116,7 @@ def _status(site: dict[str, Any]) -> Text:
     word = str(site["status"])
     text = Text(word, style=_STATUS_STYLE.get(word, "yellow"))
     if site["restarts"]:
-        text.append(f" ({site['restarts']} restarts)", style="yellow")
+        text.append(f" ↻{site['restarts']}", style="yellow")
     return text
 
 

@@ -131,6 +131,15 @@ def verify_directory(
     return Verified(digest, key_id(key), key)
 
 
+def check_bytes(directory: Path, digest: str) -> None:
+    """Check that an unpacked package is byte for byte the one of a digest; looks at no signature.
+
+    Raises:
+        IntegrityError: the first file that is missing, added or other, with both digests.
+    """
+    _explain_mismatch(directory, _manifest_of(directory, digest))
+
+
 def verify_in_subprocess(
     directory: Path,
     digest: str,
