@@ -122,7 +122,9 @@ def _write_for_ever(path):
 
 def test_readers_of_a_racing_writer_see_whole_records_in_order_and_survive_its_death(tmp_path):
     path = tmp_path / "radio.bin"
-    process = multiprocessing.get_context("spawn").Process(target=_write_for_ever, args=(path,))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_write_for_ever, args=(path,), daemon=True
+    )
     process.start()
     while not path.exists():
         time.sleep(0.01)
