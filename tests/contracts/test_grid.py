@@ -58,8 +58,9 @@ def test_radio_load_takes_share_and_routes_away_and_gives_them_back(grid):
     assert grid.wait_until(lambda: grid.status()[TOWER].share < calm - 0.08, LIMIT_S)
     assert grid.wait_until(lambda: grid.routes().get(TOWER, 0.0) < weight, LIMIT_S)
     assert unanswered(grid.finish(grid.begin(20))) == []
-    # Need is measured, so that a share is never quite what it was.
-    assert grid.wait_until(lambda: grid.status()[TOWER].share > calm - 0.08, LIMIT_S)
+    low = grid.status()[TOWER].share
+    # Need is measured, so that a share is never quite what it was: most of what was lost is enough.
+    assert grid.wait_until(lambda: grid.status()[TOWER].share > (calm + low) / 2, LIMIT_S)
     assert grid.wait_until(lambda: TOWER in grid.routes(), LIMIT_S)
 
 
