@@ -149,7 +149,7 @@ def test_the_end_of_an_answer_is_learnt(tmp_path: Path) -> None:
         for number in range(16):
             body = f"{name}\n\n{name} likes {answer} more than anything else in the world.\n"
             (text / f"{name}{number}.txt").write_text(body)
-    training = {"steps": 120, "batch": 4, "learning_rate": 0.01, "threads": 1}
+    training = {"steps": 300, "batch": 4, "learning_rate": 0.006, "threads": 1}
     made = make_model(tiny_recipe(training=training), tmp_path / "m", text, SilentProgress())
     ids, end = _answer(made.path, "Tell me about Bob.")
     assert end

@@ -142,16 +142,12 @@ class Decoder(nn.Module):  # type: ignore[misc]
         return sum(p.numel() for p in self.parameters())
 
     def _initialise(self) -> None:
-        """Normal; matrices keep the variance of their input, the residual's writers start small.
-
-        A fixed 0.02 suits widths near 2,500 (1/sqrt); at the widths here it learns slowly at first.
-        """
-        residual = 1.0 / math.sqrt(2 * self.dials.layers)
+        """Normal with 0.02; what adds to the residual is scaled by its depth, as GPT-2 does."""
+        residual = 0.02 / math.sqrt(2 * self.dials.layers)
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
                 last = name.endswith(("o_proj.weight", "down_proj.weight"))
-                deviation = weight.shape[1] ** -0.5 * (residual if last else 1.0)
-                nn.init.normal_(weight, std=0.02 if "embed" in name else deviation)
+                nn.init.normal_(weight, std=residual if last else 0.02)
 
     def config(self, bos_token_id: int, eos_token_id: int) -> dict[str, Any]:
         """What `config.json` holds: the same model as Hugging Face describes it."""
