@@ -1,0 +1,1 @@
+"""Formulas of the twin, each with its source: radio need, roofline, queues, paths, money."""
