@@ -46,7 +46,7 @@ class PolicyOutcome:
         ttft_ms_p50: of served requests, from the user's device and back.
         ttft_ms_p99: likewise.
         energy_kwh: of all sites.
-        cost_per_mtok: USD for a million tokens served (capital, energy, upkeep), whole-site reading.
+        cost_per_mtok: USD for a million tokens served (capital, energy, upkeep), whole-site.
         revenue_per_capex: AI revenue a USD of capital over the capital's life, whole-site reading.
         series: name to (minutes,) or, for latencies, to what `series_units` says; for charts.
         regions: name of a figure to (regions,) values; for the map.

@@ -33,7 +33,8 @@ class TokenLengths:
     def at(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
         """Token counts at probabilities in 0 to 1, of the argument's shape."""
         steps = np.linspace(0.0, 1.0, len(self.quantiles))
-        return np.interp(probability, steps, np.asarray(self.quantiles))
+        counts: NDArray[np.float64] = np.interp(probability, steps, np.asarray(self.quantiles))
+        return counts
 
 
 @dataclass(frozen=True, slots=True)
