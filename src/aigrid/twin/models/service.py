@@ -62,6 +62,8 @@ class Service:
         regions: where it may run; empty for everywhere (sovereignty).
         kinds: site kinds it may stand on (a 70B model does not stand on a tower); empty for all.
         max_batch: sequences in one batch, at most.
+        attention_flop: FLOP for one token to attend to one other, over all layers: 4 x layers x
+            heads x width of a head; 0 leaves attention out.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Service:
     regions: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     max_batch: int = 64
+    attention_flop: float = 0.0
 
     @property
     def weight_bytes(self) -> float:
