@@ -49,7 +49,8 @@ def radio_shape(name: str, minutes: int = MINUTES) -> Floats:
         ConfigurationError: no such shape.
     """
     shape = _by_minute(name, _RADIO, minutes)
-    return shape / shape.max()
+    shape /= shape.max()
+    return shape
 
 
 def demand_shape(name: str, minutes: int = MINUTES) -> Floats:
@@ -61,7 +62,8 @@ def demand_shape(name: str, minutes: int = MINUTES) -> Floats:
         ConfigurationError: no such shape.
     """
     shape = _by_minute(name, {**_RADIO, **_DEMAND}, minutes)
-    return shape / shape.mean()
+    shape /= shape.mean()
+    return shape
 
 
 def _by_minute(
@@ -140,4 +142,5 @@ def next_deviation(deviation: Floats, memory: float, normal: Floats) -> Floats:
 
 def load_factor(deviation: Floats, spread: float) -> Floats:
     """What multiplies the shape's load: exp(spread * z - spread^2 / 2), whose mean is 1."""
-    return np.exp(spread * deviation - 0.5 * spread * spread)
+    factor: Floats = np.exp(spread * deviation - 0.5 * spread * spread)
+    return factor
