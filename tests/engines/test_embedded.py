@@ -350,3 +350,79 @@ def test_a_tokenizer_of_another_model_is_refused(model_dir, tmp_path):
     tokenizer.save(str(other / "tokenizer.json"))
     with pytest.raises(ConfigurationError, match="do not belong together"):
         EmbeddedEngine.open(other)
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        GREEDY,
+        Sampling(max_tokens=24, temperature=1.0, seed=11),
+        Sampling(max_tokens=24, temperature=0, stop=("zz never",)),
+    ],
+    ids=["greedy", "seeded", "stop"],
+)
+def test_an_answer_goes_on_behind_what_was_delivered(model_dir, sampling):
+    async def run():
+        async with opened(model_dir, max_batch=3) as engine:
+            whole = await collect(engine, PROMPTS[2], sampling)
+        ids = tuple(token for c in whole for token in c.tokens)
+        texts = {}
+        made, shown = 0, ""
+        for c in whole[:-1]:
+            made, shown = made + len(c.tokens), shown + c.text
+            texts[made] = shown
+        async with opened(model_dir, max_batch=3) as other:
+            disturbance = asyncio.create_task(answer(other, PROMPTS[0]))
+            for made, shown in texts.items():
+                job = Job("r", sampling, prompt=PROMPTS[2], delivered=ids[:made])
+                rest = [c async for c in other.generate(job)]
+                assert shown + "".join(c.text for c in rest) == "".join(c.text for c in whole)
+                assert tuple(t for c in rest for t in c.tokens) == ids[made:]
+                assert rest[-1].completion_tokens == whole[-1].completion_tokens == len(ids)
+                assert rest[-1].finish_reason == whole[-1].finish_reason
+            await disturbance
+
+    asyncio.run(run())
+
+
+def test_all_was_delivered_but_the_end(model_dir):
+    async def run():
+        async with opened(model_dir) as engine:
+            whole = await collect(engine, PROMPTS[0])
+            ids = tuple(token for c in whole for token in c.tokens)
+            job = Job("r", GREEDY, prompt=PROMPTS[0], delivered=ids)
+            return [c async for c in engine.generate(job)], len(ids)
+
+    (end,), made = asyncio.run(run())
+    assert (end.text, end.finish_reason, end.completion_tokens) == ("", "length", made)
+
+
+def test_delivered_tokens_must_fit_the_request(model_dir):
+    async def run(delivered):
+        async with opened(model_dir) as engine:
+            job = Job("r", Sampling(max_tokens=2, temperature=0), prompt="x", delivered=delivered)
+            return [c async for c in engine.generate(job)]
+
+    with pytest.raises(InvalidRequestError, match="3 tokens were delivered and the limit is 2"):
+        asyncio.run(run((1, 2, 3)))
+    with pytest.raises(InvalidRequestError, match="token ids"):
+        asyncio.run(run((1, 9_999_999)))
+
+
+def test_a_kept_prefix_spares_its_prefill_and_changes_nothing(model_dir):
+    shared = tuple(range(5, 5 + 70))  # one whole piece of 64 and a bit
+    prompts = [(*shared, 100 + n) for n in range(4)]
+
+    async def run(prefixes):
+        async with opened(model_dir, prefixes=prefixes) as engine:
+            answers = [
+                await collect(engine, p, Sampling(max_tokens=8, temperature=0)) for p in prompts
+            ]
+            return [[c.tokens for c in a] for a in answers], engine.load().prompt_tokens_total
+
+    with_shelf, fed = asyncio.run(run(2))
+    without, fed_without = asyncio.run(run(0))
+    flat = [[t for ids in a for t in ids] for a in with_shelf]
+    assert flat == [[t for ids in a for t in ids] for a in without]
+    assert fed_without == 4 * 71
+    assert fed == 71 + 3 * 7

@@ -40,13 +40,14 @@ class Decoder:
         path: the graph, `onnx/model.onnx` of a package.
         threads: threads inside one operator.
         slots: sequences held at once.
+        shelf: slots behind them, that take no steps; for `move`.
 
     Raises:
         IntegrityError: the file is no ONNX graph.
         ConfigurationError: a graph that the factory did not make.
     """
 
-    def __init__(self, path: Path, *, threads: int, slots: int) -> None:
+    def __init__(self, path: Path, *, threads: int, slots: int, shelf: int = 0) -> None:
         self._session = _open_session(path, threads)
         meta = self._session.get_modelmeta().custom_metadata_map
         caches = [i for i in self._session.get_inputs() if i.name.startswith(PAST)]
@@ -62,7 +63,8 @@ class Decoder:
         _, heads, _, width = caches[0].shape
         # zeros are mapped lazily: a slot costs memory only as far as it was ever filled
         self._cache = {
-            i.name: np.zeros((slots, heads, self.context_tokens, width), np.float32) for i in caches
+            i.name: np.zeros((slots + shelf, heads, self.context_tokens, width), np.float32)
+            for i in caches
         }
         self._empty = np.zeros((1, heads, 0, width), np.float32)
         self._decode_steps: dict[int, _Step] = {}

@@ -28,6 +28,7 @@ from aigrid.engines.decoder import Decoder
 from aigrid.engines.engine import Chunk, EngineLoad, Job
 from aigrid.engines.mailbox import Mailbox, Outbox
 from aigrid.engines.pace import Pace
+from aigrid.engines.prefixes import PrefixShelf
 from aigrid.engines.sampling import log_softmax
 from aigrid.engines.sequence import Sequence
 from aigrid.engines.text import Vocabulary, end_tokens
@@ -48,6 +49,7 @@ class EmbeddedEngine:
         template: ChatTemplate,
         eos: frozenset[int],
         queue_limit: int,
+        shelf: int = 0,
     ) -> None:
         self.context_tokens = decoder.context_tokens
         self._decoder = decoder
@@ -56,6 +58,7 @@ class EmbeddedEngine:
         self._eos = eos
         self._queue_limit = queue_limit
         self._pace = Pace()
+        self._prefixes = PrefixShelf(decoder.slots, shelf, PREFILL_PIECE, decoder.move)
         self._outbox = Outbox()
         self._flushed_s = 0.0
         self._wake = threading.Condition()
@@ -69,7 +72,13 @@ class EmbeddedEngine:
 
     @classmethod
     def open(
-        cls, model_dir: Path, *, threads: int = 1, max_batch: int = 8, queue_limit: int = 256
+        cls,
+        model_dir: Path,
+        *,
+        threads: int = 1,
+        max_batch: int = 8,
+        queue_limit: int = 256,
+        prefixes: int = 8,
     ) -> EmbeddedEngine:
         """Open a package's files.
 
@@ -78,6 +87,7 @@ class EmbeddedEngine:
             threads: threads inside one operator.
             max_batch: streams that run at once.
             queue_limit: jobs that wait at most; one more is refused.
+            prefixes: prompt prefixes kept for later jobs; each takes a stream's cache at most.
 
         Raises:
             IntegrityError: a file is missing or broken.
@@ -89,14 +99,16 @@ class EmbeddedEngine:
                 raise ConfigurationError(f"{name} is {value}", next_step="give at least 1")
         vocabulary = Vocabulary(model_dir / "tokenizer.json")
         template = ChatTemplate(model_dir)
-        decoder = Decoder(model_dir / "onnx" / "model.onnx", threads=threads, slots=max_batch)
+        graph = model_dir / "onnx" / "model.onnx"
+        decoder = Decoder(graph, threads=threads, slots=max_batch, shelf=max(prefixes, 0))
         if vocabulary.size > decoder.vocab_size:
             raise ConfigurationError(
                 f"{model_dir}: tokenizer.json has ids up to {vocabulary.size - 1} and the model "
                 f"knows {decoder.vocab_size} tokens",
                 next_step="make the package again: its files do not belong together",
             )
-        return cls(decoder, vocabulary, template, end_tokens(model_dir), queue_limit)
+        ends = end_tokens(model_dir)
+        return cls(decoder, vocabulary, template, ends, queue_limit, max(prefixes, 0))
 
     async def generate(self, job: Job) -> AsyncGenerator[Chunk, None]:
         """Stream an answer; see `Engine.generate`."""
@@ -169,6 +181,13 @@ class EmbeddedEngine:
                 next_step="shorten the prompt; at least one token of room is needed",
             )
         limit = min(room, job.sampling.max_tokens or room)
+        if job.delivered:
+            self._check_ids(job.delivered)
+            if len(job.delivered) > limit:
+                raise InvalidRequestError(
+                    f"{len(job.delivered)} tokens were delivered and the limit is {limit}",
+                    next_step="go on with the same package and the same request",
+                )
         box = Mailbox(asyncio.get_running_loop())
         return Sequence(job, prompt, limit, self._vocabulary, self._eos, box)
 
@@ -276,10 +295,14 @@ class EmbeddedEngine:
         if self._filling is None and self._waiting and len(self._decoding) < self._decoder.slots:
             with self._wake:
                 self._filling = self._waiting.popleft() if self._waiting else None
+            if self._filling is not None:
+                spared = self._prefixes.take(self._filling.prompt, len(self._decoding))
+                self._filling.held = spared
         return self._filling
 
     def _start(self, sequence: Sequence, logits: NDArray[np.float32]) -> None:
         """Its first token, at once."""
+        self._prefixes.keep(sequence.prompt, len(self._decoding))
         sequence.advance(logits)
         self._tokens_total += 1
         self._filling = None

@@ -44,12 +44,23 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One generation: either `messages` (chat) or `prompt` (completion: text or token ids)."""
+    """One generation: either `messages` (chat) or `prompt` (completion: text or token ids).
+
+    Attributes:
+        job_id: unique.
+        sampling: how tokens are chosen.
+        messages: of a chat.
+        prompt: of a completion.
+        delivered: tokens of this very answer that its reader has already, from an engine that
+            died: the answer goes on behind them, as if nothing had happened. Greedy answers, and
+            those with a seed, are the undisturbed ones. Limits and counts include them.
+    """
 
     job_id: str
     sampling: Sampling
     messages: tuple[Message, ...] = ()
     prompt: str | tuple[int, ...] | None = None
+    delivered: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,8 @@ class Chunk:
         completion_tokens: tokens made so far, this chunk included.
         finish_reason: None until the last chunk, then `stop` or `length`.
         logprobs: one entry per token of this chunk where they were asked for.
+        tokens: ids of this chunk's tokens; what `Job.delivered` of a later job is made of. Empty
+            from engines that cannot go on behind delivered tokens.
     """
 
     text: str
@@ -79,6 +92,7 @@ class Chunk:
     completion_tokens: int
     finish_reason: str | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
+    tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

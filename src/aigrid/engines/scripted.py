@@ -73,6 +73,8 @@ class ScriptedEngine:
         prompt_tokens = _count_prompt(job)
         self._prompt_tokens += prompt_tokens
         for place, token in enumerate(tokens[:limit]):
+            if place < len(job.delivered):
+                continue
             await asyncio.sleep(script.token_s if place else script.first_token_s)
             await self._turn()
             if script.fail_with is not None and place == script.fail_at:
@@ -80,7 +82,7 @@ class ScriptedEngine:
             reason = ("stop" if limit == len(tokens) else "length") if place == limit - 1 else None
             logprobs = (TokenLogprob(token, place, 0.0),) if job.sampling.logprobs else ()
             self._tokens += 1
-            yield Chunk(token, prompt_tokens, place + 1, reason, logprobs)
+            yield Chunk(token, prompt_tokens, place + 1, reason, logprobs, (place,))
 
     async def _turn(self) -> None:
         while self.share == 0 or not self.may_step():

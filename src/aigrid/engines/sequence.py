@@ -25,8 +25,9 @@ class Sequence:
     """
 
     __slots__ = (
-        "_chance", "_eos", "_limit", "_logprobs", "_sampling", "_sent", "_text", "_vocabulary",
-        "answer", "box", "finish_reason", "held", "last", "made", "prompt",
+        "_chance", "_delivered", "_eos", "_limit", "_logprobs", "_sampling", "_sent", "_silent",
+        "_text", "_tokens", "_vocabulary", "answer", "box", "finish_reason", "held", "last",
+        "made", "prompt",
     )  # fmt: skip
 
     def __init__(
@@ -50,8 +51,11 @@ class Sequence:
         self._vocabulary = vocabulary
         self._eos = eos
         self._chance = generator(job.sampling.seed)
+        self._delivered = job.delivered
         self._sent = 0
+        self._silent = True
         self._text: list[str] = []
+        self._tokens: list[int] = []
         self._logprobs: list[TokenLogprob] = []
 
     @property
@@ -62,7 +66,7 @@ class Sequence:
     @property
     def urgent(self) -> bool:
         """Whether the reader should be woken at once: the first token, or the end."""
-        return self._sent == 0 or self.finish_reason is not None
+        return self._silent or self.finish_reason is not None
 
     def advance(self, logits: NDArray[np.floating[Any]], likeliest: int | None = None) -> None:
         """Choose the next token and add it to the answer.
@@ -71,6 +75,9 @@ class Sequence:
             logits: float32 [vocab].
             likeliest: their argmax where it is known already.
         """
+        if self.made < len(self._delivered):
+            self._repeat(self._delivered[self.made])
+            return
         sampling = self._sampling
         if sampling.temperature == 0 and likeliest is not None:
             token = likeliest
@@ -78,6 +85,7 @@ class Sequence:
             token = choose(logits, sampling, self._chance)
         self.last = token
         self.made += 1
+        self._tokens.append(token)
         if token in self._eos:
             self._finish("stop")
             return
@@ -99,11 +107,40 @@ class Sequence:
             self.made,
             self.finish_reason,
             tuple(self._logprobs),
+            tuple(self._tokens),
         )
         self._text.clear()
         self._logprobs.clear()
+        self._tokens.clear()
         self._sent = self.made
+        self._silent = False
         return chunk
+
+    def _repeat(self, token: int) -> None:
+        """Take a token that its reader has: no text, but every state as it was behind it.
+
+        Fed one by one and not as a prompt: only then are the numbers, to the last bit, those of
+        the answer that broke off.
+        """
+        self.last = token
+        self.made += 1
+        if self._sampling.temperature > 0:
+            self._chance.random()
+        self._sent = self.made
+        if token in self._eos:
+            self._end_again("stop")
+            return
+        self.answer.push(token)
+        if self.answer.stopped:
+            self._end_again("stop")
+        elif self.made >= self._limit:
+            self._end_again("length")
+
+    def _end_again(self, reason: str) -> None:
+        """All was delivered but the end: say it, without the text that was sent with the token."""
+        self.answer.finish()
+        self.finish_reason = "stop" if self.answer.stopped else reason
+        self._sent = self.made - 1
 
     def _finish(self, reason: str) -> None:
         self.finish_reason = reason
