@@ -137,7 +137,8 @@ def _correlation(values: Floats, lag: int) -> float:
 
 def next_deviation(deviation: Floats, memory: float, normal: Floats) -> Floats:
     """One minute of the AR(1) process, in standard deviations: mean 0 and variance 1 for ever."""
-    return memory * deviation + np.sqrt(1.0 - memory * memory) * normal
+    following: Floats = memory * deviation + np.sqrt(1.0 - memory * memory) * normal
+    return following
 
 
 def load_factor(deviation: Floats, spread: float) -> Floats:
