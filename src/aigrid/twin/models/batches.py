@@ -148,7 +148,7 @@ def batch(
 
 
 def _steps(cost: ServiceCost) -> Floats:
-    steps: Floats = cost.step_fixed_s + np.arange(cost.places + 1) * cost.step_sequence_s
+    steps: Floats = cost.step_fixed_s + np.arange(cost.places + 1.0) * cost.step_sequence_s
     return steps
 
 
@@ -182,8 +182,6 @@ def place_wait_cdf(state: Batch, at_s: Floats) -> Floats:
     tail = np.cumsum(over[::-1])[::-1] / passed
     seen = np.arange(len(tail))
     expected = np.maximum(state.full_rate * times, 1e-300)[..., None]
-    late = np.asarray(
-        np.exp(seen * np.log(expected) - expected - gammaln(seen + 1.0)) @ tail, np.float64
-    )
+    late = np.exp(seen * np.log(expected) - expected - gammaln(seen + 1.0)) @ tail
     cdf: Floats = np.where(times >= 0.0, 1.0 - late, 0.0)
     return cdf

@@ -6,8 +6,8 @@ is a prediction. `comparisons` computes them all, `summary` says how far off the
 Sources: TensorRT-LLM 1.0 "Performance overview" (github.com/NVIDIA/TensorRT-LLM,
 docs/source/performance/perf-overview.md; all requests at once, weights and cache in 8 bits, or
 weights in 4); its version 0.6.1 "Performance of TensorRT-LLM" (docs/source/performance.md; batch
-sizes as stated, L40S of 0.5); "NIM LLM benchmarking: performance" (docs.nvidia.com/nim/benchmarking,
-version 1.8.0 of the container, one request at a time).
+sizes as stated, L40S and latencies of 0.5); "NIM LLM benchmarking: performance"
+(docs.nvidia.com/nim/benchmarking/llm, container 1.8.0, one request at a time).
 """
 
 from __future__ import annotations

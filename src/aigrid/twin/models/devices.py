@@ -13,8 +13,8 @@ from dataclasses import replace
 from aigrid.core.errors import NotFoundError
 from aigrid.twin.models.device import Device
 
-# Least squares of log throughput over the 20 H100 rows of `calibration`, on a grid; no other row was
-# used, and no part or model has its own.
+# Least squares of log throughput over the 20 H100 rows of `calibration`, on a grid; no other row
+# was used, and no part or model has its own.
 PREFILL_EFFICIENCY = 0.6
 DECODE_EFFICIENCY = 0.7
 STEP_OVERHEAD_MS = 1.0
@@ -100,5 +100,5 @@ def known(name: str) -> Device:
 
 
 def at_bits(device: Device, bits: int) -> Device:
-    """The device at another precision: twice the bits, half the FLOP, as all these parts have it."""
+    """The device at another precision: twice the bits, half the FLOP."""
     return replace(device, flop_per_s=device.flop_per_s * 8.0 / bits)
