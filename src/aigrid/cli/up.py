@@ -34,6 +34,12 @@ FIRST_RECIPE = "recipes/first-light.yaml"
     show_default=True,
     help="Makes the first model where the store is empty.",
 )
+@click.option(
+    "--record",
+    metavar="DIR",
+    type=Path,
+    help="Record the run, for `aigrid rehearse --from-live DIR`.",
+)
 @click.option("--report-to", type=int, default=-1, hidden=True)
 @grid_options
 def up(
@@ -43,6 +49,7 @@ def up(
     sites: str | None,
     topology: Path | None,
     recipe: str,
+    record: Path | None,
     report_to: int,
 ) -> None:
     """Start a grid on this machine: control plane, gateway, sites and their radios.
@@ -53,7 +60,7 @@ def up(
     from aigrid.app.up import settings_of
 
     found = find_bundled("scenarios", topology) if topology else None
-    settings = settings_of(setup.data, port=port, sites=sites, topology=found)
+    settings = settings_of(setup.data, port=port, sites=sites, topology=found, record=record)
     settings.planned_sites()
     if report_to >= 0:
         _run_reported(settings, recipe, report_to)
@@ -88,6 +95,8 @@ def _run_detached(setup: Setup, settings: GridSettings, recipe: str) -> None:
     arguments += ["--sites", settings.sites, "--recipe", recipe]
     if settings.topology:
         arguments += ["--topology", str(settings.topology.absolute())]
+    if settings.record:
+        arguments += ["--record", str(settings.record.absolute())]
     with progress_bars() as progress:
         ready = start_detached(arguments, settings.paths, progress)
     _show_ready(setup, ready, f"`{_command('down', setup)}` stops it.")

@@ -25,8 +25,9 @@ from aigrid.core.errors import (
 )
 from aigrid.engines.chat import ChatTemplate
 from aigrid.engines.decoder import Decoder
-from aigrid.engines.engine import Chunk, EngineLoad, Job
+from aigrid.engines.engine import Chunk, EngineLoad, EngineTimes, Job
 from aigrid.engines.mailbox import Mailbox, Outbox
+from aigrid.engines.meter import Meter
 from aigrid.engines.pace import Pace
 from aigrid.engines.prefixes import PrefixShelf
 from aigrid.engines.sampling import log_softmax
@@ -58,6 +59,7 @@ class EmbeddedEngine:
         self._eos = eos
         self._queue_limit = queue_limit
         self._pace = Pace()
+        self._meter = Meter()
         self._prefixes = PrefixShelf(decoder.slots, shelf, PREFILL_PIECE, decoder.move)
         self._outbox = Outbox()
         self._flushed_s = 0.0
@@ -140,6 +142,20 @@ class EmbeddedEngine:
             self._tokens_total,
             self._prompt_tokens_total,
             self._jobs_total,
+            self._times(),
+        )
+
+    def _times(self) -> EngineTimes:
+        meter = self._meter
+        return EngineTimes(
+            self._decoder.slots,
+            meter.fill_s,
+            meter.decode_s,
+            meter.paused_s,
+            meter.rounds,
+            meter.pieces,
+            meter.steps,
+            meter.sequences,
         )
 
     def score(self, token_ids: list[int]) -> NDArray[np.float64]:
@@ -245,18 +261,21 @@ class EmbeddedEngine:
             while self._ended is None:
                 self._drop_abandoned()
                 if not self._busy():
+                    self._meter.idle()
                     continue
+                self._meter.present()
                 self._admit()
                 pause_s = self._pace.pause_s()
                 if pause_s:
                     self._flush()
                     self._pace.sleep(pause_s)
                     continue
-                began = time.perf_counter()
+                began_s = self._meter.begin()
                 self._fill()
+                filled_s = time.perf_counter()
                 self._decode()
                 self._post()
-                self._pace.worked(time.perf_counter() - began)
+                self._pace.worked(self._meter.end(began_s, filled_s))
         except Exception as error:  # whatever the runtime raises must end every job, not hang it
             self._ended = UnavailableError(
                 f"the engine stopped: {type(error).__name__}: {error}",
@@ -287,6 +306,7 @@ class EmbeddedEngine:
             logits = self._decoder.prefill(len(self._decoding), piece, sequence.held)
             sequence.held += len(piece)
             self._prompt_tokens_total += len(piece)
+            self._meter.pieces += 1
             if sequence.held == len(sequence.prompt):
                 self._start(sequence, logits)
 
@@ -320,6 +340,8 @@ class EmbeddedEngine:
             sequence.held += 1
             sequence.advance(row, best)
         self._tokens_total += len(live)
+        self._meter.steps += 1
+        self._meter.sequences += len(live)
 
     def _post(self) -> None:
         """Send what is due, the slots of the finished being free by the time their end is read."""

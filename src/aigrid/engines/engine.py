@@ -96,6 +96,24 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineTimes:
+    """Where an engine's time went since its start, see `engines.meter`; zeros where it cannot say.
+
+    Attributes:
+        places: jobs that can take steps at once.
+    """
+
+    places: int = 0
+    fill_s: float = 0.0
+    decode_s: float = 0.0
+    paused_s: float = 0.0
+    rounds: int = 0
+    pieces: int = 0
+    steps: int = 0
+    sequences: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EngineLoad:
     """What an engine is doing: gauges of running and waiting jobs, counters since its start."""
 
@@ -104,6 +122,7 @@ class EngineLoad:
     tokens_total: int
     prompt_tokens_total: int
     jobs_total: int
+    times: EngineTimes = EngineTimes()
 
 
 class Engine(Protocol):

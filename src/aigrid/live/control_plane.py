@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aigrid.control.orchestrator import Orchestrator
@@ -68,11 +69,13 @@ class ControlPlane:
         paths: the data directory.
         tokens: who may do what.
         commit: of the code, for recordings.
+        record: folder of recordings; the data directory's own where None.
     """
 
     paths: GridPaths
     tokens: Tokens
     commit: str = ""
+    record: Path | None = None
     board: Board = field(default_factory=Board)
     records: dict[str, SiteRecord] = field(default_factory=dict)
     gateway: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +97,7 @@ class ControlPlane:
         self.store = Store(self.paths.store)
         self.orchestrator = Orchestrator(Policy())
         self.world = LiveWorld(self.board, time.monotonic)
-        self.recorder = Recorder(self.paths.records, self.orchestrator, self.commit)
+        self.recorder = Recorder(self.record or self.paths.records, self.orchestrator, self.commit)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

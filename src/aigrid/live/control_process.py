@@ -15,6 +15,7 @@ def main(raw: dict[str, Any]) -> None:
     """Run the control plane; `raw` comes from the supervisor."""
     paths = GridPaths(Path(raw["data"]))
     tokens = Tokens(read_secret(paths.operator_token), read_secret(paths.grid_token))
-    plane = ControlPlane(paths, tokens, raw["commit"])
+    folder = Path(raw["record"]) if raw.get("record") else None
+    plane = ControlPlane(paths, tokens, raw["commit"], folder)
     bound = server.listen(raw["host"], raw["port"])
     server.run(server.serve(control_app(plane), bound, plane.stop_waiting))

@@ -33,7 +33,7 @@ IN_FLIGHT = Gauge("aigrid_gateway_in_flight", "Requests open at a site", ("site"
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A request on its way, body untouched."""
+    """A request on its way, body untouched; `tried` names the sites that were tried in vain."""
 
     request_id: str
     path: str
@@ -41,6 +41,7 @@ class Attempt:
     service: str
     stream: bool
     origin: str
+    tried: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Forwarder:
                 return await self._at(site, attempt)
             except TryNextError as reason:
                 last = reason
+                attempt.tried.append(site)
                 self._note_retry(site, reason)
         return last
 

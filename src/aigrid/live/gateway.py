@@ -28,6 +28,7 @@ from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, 
 from aigrid.engines import openai_api
 from aigrid.live import server
 from aigrid.live.forward import Answer, Attempt, Forwarder, StreamedAnswer
+from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
@@ -55,6 +56,7 @@ class Gateway:
     """State of one gateway process."""
 
     settings: GatewaySettings
+    log: RequestLog = field(default_factory=RequestLog)
     mirror: RouteMirror = field(init=False)
     forwarder: Forwarder = field(init=False)
 
@@ -104,7 +106,8 @@ class Gateway:
             stream=stream,
             origin=request.headers.get("x-aigrid-origin", "*"),
         )
-        answer = await _unless_gone(request, self.forwarder.send(attempt))
+        work = _unless_gone(request, self.forwarder.send(attempt))
+        answer = await self.log.noted(attempt, attempt.origin in self.mirror.urls, work)
         headers = {"x-request-id": attempt.request_id, "x-aigrid-site": answer.site}
         if isinstance(answer, StreamedAnswer):
             return server.event_stream(answer.chunks, headers)
@@ -206,6 +209,10 @@ async def _bad_method(request: Request, error: Exception) -> Response:
 def main(raw: dict[str, Any]) -> None:
     """Run a gateway process; `raw` comes from the supervisor."""
     settings = GatewaySettings(raw["control_url"], raw["grid_token"], tuple(raw["key_digests"]))
+    log = RequestLog.to_folder(raw.get("record", ""))
     bound = server.listen(raw["host"], raw["port"])
     logger.info(json.dumps({"gateway": raw["port"], "started_s": time.time()}))
-    server.run(server.serve(Gateway(settings).app(), bound))
+    try:
+        server.run(server.serve(Gateway(settings, log).app(), bound))
+    finally:
+        log.close()

@@ -60,6 +60,10 @@ class Replica:
         return load, *self.rates
 
 
+def _unwatched(service: str, engine: Engine) -> Engine:
+    return engine
+
+
 @dataclass(slots=True)
 class _Pending:
     digest: str
@@ -75,11 +79,13 @@ class ReplicaSet:
         source: of packages.
         gate: asked by engines before each step.
         yields: whether engines yield to the radio (off only where that is being measured).
+        watch: wraps the engine of a service; for recorded runs.
     """
 
     source: PackageSource
     gate: Callable[[], bool]
     yields: bool = True
+    watch: Callable[[str, Engine], Engine] = field(default=_unwatched)
     share: float = 0.0
     serving: dict[str, Replica] = field(default_factory=dict)
     _pending: dict[str, _Pending] = field(default_factory=dict)
@@ -152,7 +158,7 @@ class ReplicaSet:
         spec, folder = self.source.fetch(digest)
         if self.yields:
             yield_to_radio()  # threads that the engine starts from here inherit it
-        engine = load_engine(spec, folder)
+        engine = self.watch(spec.name, load_engine(spec, folder))
         engine.set_gate(self.gate)
         return Replica(spec, digest, engine)
 

@@ -23,6 +23,7 @@ class GridSettings(BaseModel):
         topology: a file that lists the sites.
         commit: of the code, for recordings.
         protection: what the radio asks of the operating system: `realtime`, `nice` or `off`.
+        record: folder for a recording of the run, see `live.run_log`; None for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +35,7 @@ class GridSettings(BaseModel):
     topology: Path | None = None
     commit: str = ""
     protection: str = "realtime"
+    record: Path | None = None
 
     @property
     def paths(self) -> GridPaths:

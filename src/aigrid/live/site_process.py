@@ -12,6 +12,7 @@ from aigrid.live.package_source import RegistrySource
 from aigrid.live.paths import GridPaths, read_secret
 from aigrid.live.site_agent import SiteAgent
 from aigrid.live.site_api import SiteApi
+from aigrid.live.site_log import SiteLog
 
 
 def main(raw: dict[str, Any]) -> None:
@@ -34,4 +35,9 @@ def main(raw: dict[str, Any]) -> None:
         counters=tuple(paths.counters(site.name, cell.name) for cell in site.cells),
         yields=raw["yields"],
     )
-    server.run(server.serve(SiteApi(agent, token).app(), bound))
+    log = SiteLog(Path(raw["record"]), agent.replicas, site.name) if raw.get("record") else None
+    try:
+        server.run(server.serve(SiteApi(agent, token).app(), bound))
+    finally:
+        if log is not None:
+            log.close()

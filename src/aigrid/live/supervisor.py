@@ -18,7 +18,7 @@ from typing import Any
 
 from aigrid.core.codec import to_plain
 from aigrid.core.errors import AigridError, UnavailableError
-from aigrid.live import server
+from aigrid.live import run_log, server
 from aigrid.live.client import ControlClient
 from aigrid.live.paths import cache_folder, read_secret, write_json
 from aigrid.live.settings import GridSettings
@@ -85,8 +85,9 @@ class Supervisor:
         """Start every process and return when control plane and gateway answer.
 
         Raises:
-            ConflictError: the port is taken.
+            ConflictError: the port is taken, or the recording's folder holds a run.
             ConfigurationError: the topology cannot be used.
+            StorageError: the recording's folder cannot be written.
             UnavailableError: a process does not come up; its log says why.
         """
         planned = self.settings.planned_sites()
@@ -96,6 +97,8 @@ class Supervisor:
         paths.make()
         for stale in paths.run.glob("*"):
             stale.unlink()
+        if self.settings.record is not None:
+            run_log.begin(self.settings.record, self.settings.commit, planned)
         self._plan(planned)
         try:
             for child in self.children.values():
@@ -107,7 +110,9 @@ class Supervisor:
             raise
 
     def _plan(self, planned: tuple[PlannedSite, ...]) -> None:
+        record = self.settings.record
         common = {"data": str(self.settings.data), "host": self.settings.host}
+        common |= {"record": str(record.absolute())} if record else {}
         self._add("control", common | {"port": self.control_port, "commit": self.settings.commit})
         grid_token = read_secret(self.settings.paths.grid_token)
         key = read_secret(self.settings.paths.api_key)
@@ -117,6 +122,7 @@ class Supervisor:
             "control_url": self.control_url,
             "grid_token": grid_token,
             "key_digests": [hashlib.sha256(key.encode()).hexdigest()],
+            "record": common.get("record", ""),
         }
         self._add("gateway", gateway)
         trusted = [str(path) for path in Store(self.settings.paths.store).trusted_keys]

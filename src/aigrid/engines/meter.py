@@ -1,0 +1,60 @@
+"""Where an engine's time goes, round by round: counters that a worker writes and anybody reads."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counters since the engine's start; a round feeds prompts, then takes a decode step.
+
+    Attributes:
+        fill_s: of rounds, spent on prompts.
+        decode_s: of rounds, spent on decode steps and on sending what they made.
+        paused_s: between rounds while there was work.
+        rounds: that did something.
+        pieces: of prompts.
+        steps: decode steps.
+        sequences: summed over decode steps.
+    """
+
+    fill_s: float = 0.0
+    decode_s: float = 0.0
+    paused_s: float = 0.0
+    rounds: int = 0
+    pieces: int = 0
+    steps: int = 0
+    sequences: int = 0
+    _left_s: float = 0.0
+    _fed: int = 0
+
+    def idle(self) -> None:
+        """There is nothing to do: what passes now is no pause."""
+        self._left_s = 0.0
+
+    def begin(self) -> float:
+        """A round begins; returns the time."""
+        now_s = time.perf_counter()
+        if self._left_s:
+            self.paused_s += now_s - self._left_s
+        return now_s
+
+    def present(self) -> None:
+        """There is work; from here until the next round begins is a pause."""
+        if not self._left_s:
+            self._left_s = time.perf_counter()
+
+    def end(self, began_s: float, filled_s: float) -> float:
+        """A round ends that fed prompts until `filled_s`; returns how long it took."""
+        now_s = time.perf_counter()
+        if self.pieces != self._fed:
+            self.fill_s += filled_s - began_s
+            self.decode_s += now_s - filled_s
+            self._fed = self.pieces
+        else:
+            self.decode_s += now_s - began_s
+        self.rounds += 1
+        self._left_s = now_s
+        return now_s - began_s
