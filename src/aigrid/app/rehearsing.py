@@ -1,0 +1,178 @@
+"""From a scenario to a rehearsal and its report on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aigrid.app.bundled import find_bundled
+from aigrid.app.origin import code_commit
+from aigrid.core.errors import ConfigurationError, NotFoundError
+
+if TYPE_CHECKING:
+    from aigrid.factory.progress import Progress
+    from aigrid.twin.country.scenario import Country
+    from aigrid.twin.outcome import Rehearsal
+
+DEFAULT = "japan"
+FOLDER = "rehearsals"
+POLICIES = (
+    "aigrid",
+    "radio-only",
+    "static-split",
+    "central-only",
+    "nearest",
+    "least-loaded",
+    "round-robin",
+)
+REPORT, RESULT = "report.html", "rehearsal.json"
+MINUTES_LIMIT = 7 * 1440
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants rehearsed.
+
+    Attributes:
+        scenario: a file, or the name of a scenario that comes with aigrid.
+        policies: names; the scenario's own where empty.
+        seed: of chance.
+        minutes: to simulate; the scenario's own where None.
+        requests: a trace to rehearse request by request; flows where None.
+        workers: processes; as many as are useful where None.
+        out: folder of the report; `rehearsals/NAME-SEED` where None.
+    """
+
+    scenario: str = DEFAULT
+    policies: tuple[str, ...] = ()
+    seed: int = 0
+    minutes: int | None = None
+    requests: Path | None = None
+    workers: int | None = None
+    out: Path | None = None
+
+    def command(self) -> str:
+        """The command that repeats it, but for where its report goes."""
+        words = ["aigrid", "rehearse", self.scenario]
+        for policy in self.policies:
+            words += ["--policy", policy]
+        words += ["--seed", str(self.seed)]
+        if self.minutes is not None:
+            words += ["--minutes", str(self.minutes)]
+        if self.requests is not None:
+            words += ["--requests", str(self.requests)]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """A rehearsal and where its report lies.
+
+    Attributes:
+        country: what was rehearsed.
+        rehearsal: what was found.
+        report: the page.
+        result: `rehearsal.json`.
+        told: what is in it.
+    """
+
+    country: Country
+    rehearsal: Rehearsal
+    report: Path
+    result: Path
+    told: dict[str, Any]
+
+
+def rehearse(wish: Wish, progress: Progress) -> Rehearsed:
+    """Load the scenario, rehearse its day under each policy, write report and result.
+
+    Raises:
+        ConfigurationError: a file, policy or number that cannot be used.
+        NotFoundError: no such scenario.
+        StorageError: the report cannot be written.
+    """
+    _check(wish)
+    path = find_bundled("scenarios", wish.scenario)
+    progress.stage("reading", 0)
+    country = _country(path, wish)
+    policies = wish.policies or country.policies
+    found = _run(country, policies, wish, progress)
+    folder = wish.out or Path(FOLDER) / f"{found.scenario}-{found.seed}"
+    progress.stage("report", 0)
+    return _store(country, found, wish, folder)
+
+
+def _check(wish: Wish) -> None:
+    for policy in wish.policies:
+        if policy not in POLICIES:
+            raise ConfigurationError(
+                f"--policy {policy!r} is not known", next_step=f"use one of {', '.join(POLICIES)}"
+            )
+    if len(set(wish.policies)) < len(wish.policies):
+        raise ConfigurationError(
+            f"--policy was given twice: {', '.join(wish.policies)}", next_step="name each once"
+        )
+    if wish.requests is not None and not wish.requests.is_file():
+        raise NotFoundError(
+            f"--requests {str(wish.requests)!r} is no file",
+            next_step="give a trace: CSV with TIMESTAMP,ContextTokens,GeneratedTokens, or JSONL",
+        )
+    if wish.minutes is not None and not 1 <= wish.minutes <= MINUTES_LIMIT:
+        raise ConfigurationError(
+            f"--minutes {wish.minutes}", next_step=f"give 1 to {MINUTES_LIMIT:,}"
+        )
+
+
+def _country(path: Path, wish: Wish) -> Country:
+    from aigrid.twin.country.files import load_country
+
+    country = load_country(path, wish.seed)
+    return country if wish.minutes is None else replace(country, minutes=wish.minutes)
+
+
+def _run(country: Country, policies: tuple[str, ...], wish: Wish, progress: Progress) -> Rehearsal:
+    if wish.requests is not None:
+        from aigrid.twin.region import rehearse_region
+
+        progress.stage("requests", 0)
+        return rehearse_region(country, wish.requests, policies, wish.seed)
+    from aigrid.twin.fluid import rehearse as rehearse_country
+
+    progress.stage("rehearsing", len(policies) * country.minutes)
+    done = dict.fromkeys(policies, 0)
+
+    def hear(policy: str, minute: int) -> None:
+        """Progress of one policy, in minutes of its day."""
+        progress.advance(minute - done[policy], policy=policy)
+        done[policy] = minute
+
+    return rehearse_country(country, policies, wish.seed, hear, wish.workers)
+
+
+def _store(country: Country, found: Rehearsal, wish: Wish, folder: Path) -> Rehearsed:
+    from aigrid.store.durable import storing, write_durably
+    from aigrid.twin.report.page import page
+    from aigrid.twin.report.setting import setting_of
+
+    setting = setting_of(country, commit=code_commit(), command=wish.command())
+    text = page(found, setting)
+    told = without_nan(found.to_dict() | {"commit": code_commit()})
+    result = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    with storing("the report", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_durably(folder / RESULT, result.encode())
+        write_durably(folder / REPORT, text.encode())
+    return Rehearsed(country, found, folder / REPORT, folder / RESULT, told)
+
+
+def without_nan(value: Any) -> Any:
+    """The same, with null for what JSON has no number for (RFC 8259, section 6)."""
+    if isinstance(value, dict):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,105 @@
+"""`aigrid rehearse`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aigrid.cli.options import Setup, json_options
+from aigrid.cli.output import console, note
+from aigrid.core.errors import ConfigurationError, UnavailableError
+
+if TYPE_CHECKING:
+    from aigrid.app.rehearsing import Wish
+
+
+@click.command()
+@click.argument("scenario", required=False)
+@click.option(
+    "--policy", "policies", metavar="NAME", multiple=True, help="Policy to try; repeat for more."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of chance (default: 0).")
+@click.option("--out", metavar="DIR", type=Path, help="Folder of the report.")
+@click.option(
+    "--requests", metavar="TRACE", type=Path, help="Request by request, those of a trace."
+)
+@click.option("--swarm", metavar="N", type=click.IntRange(min=1), help="N random grids, faults.")
+@click.option("--from-live", metavar="DIR", type=Path, help="Predict a recorded grid, and compare.")
+@click.option("--minutes", metavar="N", type=int, help="Simulate so many (default: a day).")
+@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes.")
+@json_options
+def rehearse(
+    setup: Setup,
+    scenario: str | None,
+    policies: tuple[str, ...],
+    seed: int,
+    out: Path | None,
+    requests: Path | None,
+    swarm: int | None,
+    from_live: Path | None,
+    minutes: int | None,
+    workers: int | None,
+) -> None:
+    r"""Rehearse a day of a country: what AI its radio network can carry, under which policy.
+
+    SCENARIO is a file, or the name of a scenario that comes with aigrid (default: japan).
+    Prints a table, and writes a report that opens in any browser, offline.
+
+    \b
+    aigrid rehearse scenarios/japan.yaml --policy aigrid --policy nearest
+    aigrid rehearse scenarios/region.yaml --requests trace.csv
+    aigrid rehearse --swarm 500
+    aigrid rehearse --from-live DIR     (what `aigrid up --record DIR` wrote)
+    """
+    from aigrid.app import rehearsing
+
+    own = {"SCENARIO": scenario, "--policy": policies, "--requests": requests}
+    own |= {"--minutes": minutes, "--out": out}
+    if swarm is not None:
+        _check_alone(own | {"--from-live": from_live}, "--swarm")
+        _swarm(setup, swarm, seed, workers)
+        return
+    if from_live is not None:
+        _check_alone(own | {"--workers": workers}, "--from-live")
+        _from_live(setup, from_live, seed)
+        return
+    wish = rehearsing.Wish(
+        scenario or rehearsing.DEFAULT, policies, seed, minutes, requests, workers, out
+    )
+    _country(setup, wish)
+
+
+def _check_alone(given: dict[str, object], alone: str) -> None:
+    """A swarm and a recorded grid bring their own sites, load and policies."""
+    for name, value in given.items():
+        if value:
+            raise ConfigurationError(
+                f"{name} does not go with {alone}", next_step="leave one of the two out"
+            )
+
+
+def _country(setup: Setup, wish: Wish) -> None:
+    from aigrid.app.rehearsing import rehearse as run
+    from aigrid.cli.bars import progress_bars
+    from aigrid.cli.rehearse_view import rehearsal_view
+
+    with progress_bars() as progress:
+        done = run(wish, progress)
+    if setup.as_json:
+        click.echo(json.dumps(done.told, indent=2, ensure_ascii=False))
+        note(f"report {done.report}")
+        return
+    shown = console()
+    shown.print(rehearsal_view(done.rehearsal, shown.width))
+    shown.print(f"\nreport  {done.report}", soft_wrap=True)
+
+
+def _swarm(setup: Setup, grids: int, seed: int, workers: int | None) -> None:
+    raise UnavailableError("the swarm is not wired yet")
+
+
+def _from_live(setup: Setup, folder: Path, seed: int) -> None:
+    raise UnavailableError("the mirror is not wired yet")

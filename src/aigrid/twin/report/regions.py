@@ -1,0 +1,112 @@
+"""The map with its figures: what is drawn at first, and what the page's script may show instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.twin.outcome import Rehearsal
+from aigrid.twin.report import maps
+from aigrid.twin.report.figures import COLUMNS, Figure, count, share
+from aigrid.twin.report.verdict import OURS
+
+Floats = NDArray[np.float64]
+# Chosen at first where there is such a figure.
+FIRST = "slo_attainment"
+WEIGHT = "customers"
+_BY_NAME = {figure.name: figure for figure in COLUMNS}
+
+
+def region_map(
+    rehearsal: Rehearsal, labels: Mapping[str, str], words: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """What the template needs; None where no policy has figures by region."""
+    shape = np.shape(rehearsal.region_latitude_deg)
+    names = dict.fromkeys(
+        name
+        for outcome in rehearsal.policies.values()
+        for name, values in outcome.regions.items()
+        if np.shape(values) == shape and name != WEIGHT
+    )
+    if not names or not shape[0]:
+        return None
+    regions = [labels.get(name, name) for name in rehearsal.region_names]
+    data = {name: _figure(rehearsal, name) for name in names}
+    figure = FIRST if FIRST in names else next(iter(names))
+    shown = data[figure]["policies"]
+    policy = OURS if OURS in shown else next(iter(shown))
+    weight = _weight(rehearsal)
+    drawn = maps.bubbles(
+        rehearsal.region_latitude_deg,
+        rehearsal.region_longitude_deg,
+        np.ones(shape) if weight is None else weight,
+    )
+    title = f"{data[figure]['title']}, {policy}"
+    told = [f"{r}: {v}" for r, v in zip(regions, shown[policy]["texts"], strict=True)]
+    return {
+        "svg": maps.bubble_map(drawn, regions, shown[policy]["steps"], f"{words['map']}: {title}"),
+        "told": told,
+        "lead": words["map_plain"] if weight is None else words["map_lead"],
+        "figure": figure,
+        "policy": policy,
+        "regions": regions,
+        "figures": {name: entry["title"] for name, entry in data.items()},
+        "policies": list(rehearsal.policies),
+        "data": {"regions": regions, "figures": data},
+    }
+
+
+def _weight(rehearsal: Rehearsal) -> Floats | None:
+    for outcome in rehearsal.policies.values():
+        if WEIGHT in outcome.regions:
+            return np.asarray(outcome.regions[WEIGHT], np.float64)
+    return None
+
+
+def _figure(rehearsal: Rehearsal, name: str) -> dict[str, Any]:
+    """One scale for all policies, so that their maps can be compared."""
+    values = {
+        policy: np.asarray(outcome.regions[name], np.float64)
+        for policy, outcome in rehearsal.policies.items()
+        if name in outcome.regions
+    }
+    every = np.concatenate(list(values.values()))
+    every = every[np.isfinite(every)]
+    low, high = (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
+    known = _BY_NAME.get(name)
+    spelt = known.spelt if known else share if _is_share(low, high) else count
+    return {
+        "title": _title(known, name),
+        "low": spelt(low),
+        "high": spelt(high),
+        "policies": {
+            policy: {
+                "texts": [spelt(float(value)) for value in column],
+                "steps": maps.steps(column, low, high),
+                "order": _ranks(column),
+            }
+            for policy, column in values.items()
+        },
+    }
+
+
+def _ranks(values: Floats) -> list[int]:
+    """Place of each value from the smallest; equal ones in the order of their rows."""
+    order = np.argsort(np.nan_to_num(values, nan=-np.inf), kind="stable")
+    ranks = np.empty(len(values), np.int64)
+    ranks[order] = np.arange(len(values))
+    found: list[int] = ranks.tolist()
+    return found
+
+
+def _is_share(low: float, high: float) -> bool:
+    return low >= 0.0 and high <= 1.0
+
+
+def _title(figure: Figure | None, name: str) -> str:
+    if figure is None:
+        return name.replace("_", " ")
+    return f"{figure.title} ({figure.unit})" if figure.unit else figure.title

@@ -1,0 +1,64 @@
+"""What the verdict says, and that it is honest."""
+
+from dataclasses import replace
+
+import pytest
+from tests.twin.report.made_up import outcome, rehearsal
+
+from aigrid.twin.report.verdict import kept, verdict
+
+
+def told(*outcomes: object) -> str:
+    return " ".join(f.text for f in verdict(rehearsal(*outcomes)))
+
+
+def test_ahead_of_everybody_and_within_the_radio_limit() -> None:
+    findings = verdict(rehearsal())
+    assert kept(findings)
+    assert "2.0×10⁻⁶ of the slots; the limit is 10⁻⁵" in findings[0].text
+    assert "more than every baseline: nearest (90.0%)" in findings[1].text
+    assert "same capital" in findings[2].text
+
+
+def test_a_missed_radio_is_said_first() -> None:
+    findings = verdict(
+        rehearsal(outcome("aigrid", 0, slo=0.95, missed=2e-5), outcome("nearest", 1))
+    )
+    assert findings[0].kept is False
+    assert "over the limit" in findings[0].text
+
+
+def test_a_baseline_ahead_is_named_with_what_it_costs_the_radio() -> None:
+    ahead = outcome("least-loaded", 1, slo=0.93, missed=3e-3)
+    findings = verdict(
+        rehearsal(outcome("aigrid", 0, slo=0.9), ahead, outcome("nearest", 2, slo=0.5))
+    )
+    assert not kept(findings)
+    text = " ".join(f.text for f in findings)
+    assert "least-loaded answers 3.0 percentage points more in time than aigrid" in text
+    assert "misses 0.3% of the radio's slots for it" in text
+    assert "more than nearest (50.0%)" in text
+    assert "every baseline" not in text
+
+
+def test_a_tie_is_not_a_victory() -> None:
+    findings = verdict(rehearsal(outcome("aigrid", 0), outcome("nearest", 1, slo=0.9001)))
+    assert not kept(findings)
+    assert "no better than nearest" in findings[1].text
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "words"),
+    [
+        ((outcome("nearest", 0),), "was not rehearsed"),
+        ((outcome("aigrid", 0),), "no baseline"),
+        ((replace(outcome("aigrid", 0), requests=0.0), outcome("nearest", 1)), "no request came"),
+    ],
+)
+def test_no_claim_where_nothing_was_compared(outcomes: tuple[object, ...], words: str) -> None:
+    assert words in told(*outcomes)
+
+
+def test_other_capital_is_said() -> None:
+    dearer = replace(outcome("central-only", 1), money={"whole_site:capital_usd": 2e9})
+    assert "Capital differs from that of central-only" in told(outcome("aigrid", 0), dearer)
