@@ -33,6 +33,7 @@ class Request:
         site: that answered.
         ended_s: when it ended.
         retries: sites tried in vain.
+        first_s: when its first token came in; -1 where the site does not say.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Request:
     site: str = ""
     ended_s: float = -1.0
     retries: int = 0
+    first_s: float = -1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -139,6 +141,8 @@ class SimulatedGateway:
             first_work=prefill + 1,
             total_work=prefill + request.tokens,
             on_end=partial(self._answered, attempt),
+            prompt_tokens=request.prompt_tokens,
+            tokens=request.tokens,
         )
         if site.offer(job):
             self._later(self.physics.hop_s, attempt, self._refused)
@@ -154,6 +158,8 @@ class SimulatedGateway:
 
     def _finish(self, attempt: _Attempt) -> None:
         self._leave(attempt)
+        if attempt.job is not None and attempt.job.first_s >= 0.0:
+            attempt.request.first_s = attempt.job.first_s + self.physics.hop_s
         self._end(attempt.request, ANSWERED, attempt.site.name)
 
     def _refused(self, attempt: _Attempt) -> None:

@@ -22,6 +22,9 @@ class Job:
         total_work: work until the end.
         on_end: called once when all is done.
         done_work: so far.
+        prompt_tokens: of the prompt.
+        tokens: to make.
+        first_s: when the first token was out; -1 where nobody noted it.
     """
 
     service: str
@@ -29,6 +32,9 @@ class Job:
     total_work: float
     on_end: Callable[[], None]
     done_work: float = 0.0
+    prompt_tokens: int = 0
+    tokens: int = 0
+    first_s: float = -1.0
 
     @property
     def has_begun(self) -> bool:
@@ -80,6 +86,10 @@ class JobLine:
             sum(job.service == service for job in self.running),
             sum(job.service == service for job in self.waiting),
         )
+
+    def done(self, service: str) -> tuple[float, int]:
+        """Work done and jobs ended of a service so far."""
+        return self.work_done[service], self.jobs_done[service]
 
     def look(self) -> None:
         """Bring counters and progress up to now."""

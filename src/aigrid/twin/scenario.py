@@ -23,6 +23,26 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class EngineRounds(_Strict):
+    """How long the rounds of an engine take, see `twin.rounds`; all in seconds.
+
+    Attributes:
+        piece_s: for each piece of a prompt.
+        prompt_token_s: and for each of its tokens.
+        step_s: for a decode step.
+        sequence_s: and for each sequence in it.
+        gap_s: between two rounds, beside the rest that the share asks for.
+        fed_fraction: of prompt tokens; the rest is resident.
+    """
+
+    piece_s: Seconds = 0.0
+    prompt_token_s: Positive = 0.0001
+    step_s: Positive = 0.001
+    sequence_s: Seconds = 0.0
+    gap_s: Seconds = 0.0
+    fed_fraction: Fraction = 1.0
+
+
 class Physics(_Strict):
     """How fast simulated things go. Defaults are near one core of a small machine.
 
@@ -43,6 +63,7 @@ class Physics(_Strict):
         suspect_s: a gateway tries an unreachable site last for this long.
         slot_cores: compute a cell needs in an empty slot, in cores.
         prb_cores: and for every scheduled resource block, antenna and layer, at numerology 0.
+        engines: by site: rounds of its engines. Other sites share out `tokens_per_core_s`.
     """
 
     heartbeat_s: Positive = 0.25
@@ -61,6 +82,7 @@ class Physics(_Strict):
     suspect_s: Seconds = 1.0
     slot_cores: Seconds = 0.05
     prb_cores: Seconds = 0.003
+    engines: dict[Name, EngineRounds] = Field(default_factory=dict)
 
 
 class SimulatedPackage(_Strict):

@@ -11,6 +11,7 @@ from aigrid.core.events import Heartbeat, ReplicaReport, SiteJoined
 from aigrid.radio.topology import PlannedSite
 from aigrid.twin.jobs import Job, JobLine
 from aigrid.twin.radio import SimulatedRadio
+from aigrid.twin.rounds import RoundLine
 from aigrid.twin.scenario import Physics, SimulatedPackage
 from aigrid.twin.simulation import Simulation
 
@@ -60,7 +61,12 @@ class SimulatedSite:
         self.incarnation = 0
         self.share = 0.0
         self.held: dict[str, Held] = {}
-        self.line = JobLine(simulation, physics.places, physics.stream_tokens_per_s)
+        rounds = physics.engines.get(self.name)
+        self.line: JobLine | RoundLine = (
+            RoundLine(simulation, rounds, physics.places)
+            if rounds
+            else JobLine(simulation, physics.places, physics.stream_tokens_per_s)
+        )
         self._reported: dict[str, tuple[float, int]] = {}
         simulation.every(physics.heartbeat_s, self._beat)
 
@@ -118,7 +124,7 @@ class SimulatedSite:
 
     def _report(self, service: str, held: Held) -> ReplicaReport:
         running, waiting = self.line.count(service)
-        work, jobs = self.line.work_done[service], self.line.jobs_done[service]
+        work, jobs = self.line.done(service)
         work_before, jobs_before = self._reported.get(service, (0.0, 0))
         self._reported[service] = (work, jobs)
         period_s = self._physics.heartbeat_s
@@ -185,6 +191,9 @@ class SimulatedSite:
         """AI may use this fraction of the compute from now on."""
         self._pass_radio_time()
         self.share = share
+        if isinstance(self.line, RoundLine):
+            self.line.set_share(share)
+            return
         cores = self.planned.site.compute_cores * share
         self.line.set_speed(cores * self._physics.tokens_per_core_s)
 

@@ -1,0 +1,287 @@
+"""Predicted against measured, figure by figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.core.run_record import RequestRow
+from aigrid.twin.gateway import ANSWERED, OPEN, Request
+from aigrid.twin.mirror.calibration import Calibration
+from aigrid.twin.mirror.recorded import RecordedRun
+
+TARGET_PCT = 15.0
+TARGET_ROWS = ("ttft_ms_p50", "answer_ms_p50", "utilisation_mean")
+Times = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure.
+
+    Attributes:
+        name: with its unit last.
+        measured: in the recording.
+        predicted: by the twin.
+    """
+
+    name: str
+    measured: float
+    predicted: float
+
+    @property
+    def error_pct(self) -> float | None:
+        """(predicted - measured) / measured in %; None where nothing was measured."""
+        if not self.measured:
+            return None
+        return 100.0 * (self.predicted - self.measured) / self.measured
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        error = self.error_pct
+        return {
+            "name": self.name,
+            "measured": self.measured,
+            "predicted": self.predicted,
+            "error_pct": None if error is None else round(error, 2),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A prediction of a recorded run.
+
+    Attributes:
+        folder: of the recording.
+        commit: of the code that ran.
+        seed: of chance.
+        sites: of the grid.
+        fitted_s: length of the first part, which speeds were learnt from.
+        predicted_s: length of the part that was predicted.
+        requests: that arrived in it.
+        unfinished: of them, still open in the twin when it was stopped.
+        rows: figures of the predicted part.
+        rounds: what was learnt, by site, in seconds.
+        path_ms: outside of the engine, there and back.
+        load_average: of the machine, mean and highest, over the whole recording.
+        notes: what limits the comparison.
+        trace_sha256: of the twin's run.
+    """
+
+    folder: str
+    commit: str
+    seed: int
+    sites: int
+    fitted_s: float
+    predicted_s: float
+    requests: int
+    unfinished: int
+    rows: tuple[Row, ...]
+    rounds: dict[str, dict[str, float]]
+    path_ms: float
+    load_average: tuple[float, float]
+    notes: tuple[str, ...]
+    trace_sha256: str
+
+    def row(self, name: str) -> Row:
+        """A figure by name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {row.name: row for row in self.rows}[name]
+
+    @property
+    def within_target(self) -> bool:
+        """Whether medians and mean utilisation are predicted within `TARGET_PCT`."""
+        errors = [row.error_pct for row in self.rows if row.name in TARGET_ROWS]
+        return all(error is not None and abs(error) <= TARGET_PCT for error in errors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "recording": self.folder,
+            "commit": self.commit,
+            "seed": self.seed,
+            "sites": self.sites,
+            "fitted_s": round(self.fitted_s, 1),
+            "predicted_s": round(self.predicted_s, 1),
+            "requests": self.requests,
+            "unfinished": self.unfinished,
+            "within_target": self.within_target,
+            "rows": [row.to_dict() for row in self.rows],
+            "rounds": self.rounds,
+            "path_ms": round(self.path_ms, 3),
+            "load_average_mean": round(self.load_average[0], 2),
+            "load_average_max": round(self.load_average[1], 2),
+            "notes": list(self.notes),
+            "trace_sha256": self.trace_sha256,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the twin's run left behind.
+
+    Attributes:
+        requests: all, in order of arrival.
+        zero_s: recorded time of simulated time 0.
+        busy_at_s: (T,) recorded times.
+        busy_s: by site, (T,) work of its engines so far.
+        trace_sha256: of the run.
+    """
+
+    requests: tuple[Request, ...]
+    zero_s: float
+    busy_at_s: Times
+    busy_s: dict[str, Times]
+    trace_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The same figures of either side."""
+
+    ttft_s: Times
+    answer_s: Times
+    tokens: float
+    by_site: dict[str, float]
+    busy: dict[str, float]
+
+
+def compare(
+    run: RecordedRun,
+    calibration: Calibration,
+    seen: Seen,
+    window: tuple[float, float],
+    fitted: tuple[float, float],
+    seed: int,
+) -> Mirror:
+    """Set predicted and measured figures of a window side by side.
+
+    Args:
+        run: the recording.
+        calibration: what the twin knew.
+        seen: its run.
+        window: from when to when requests arrived that are compared.
+        fitted: likewise, that the calibration saw.
+        seed: of chance.
+    """
+    real, twin = _measured(run, window), _predicted(run, seen, window)
+    span_s = window[1] - window[0]
+    born = [r for r in seen.requests if window[0] <= r.born_s + seen.zero_s <= window[1]]
+    loads = np.array(run.load_average or [0.0])
+    return Mirror(
+        folder=str(run.folder),
+        commit=run.commit,
+        seed=seed,
+        sites=len(run.sites),
+        fitted_s=fitted[1] - fitted[0],
+        predicted_s=span_s,
+        requests=len(born),
+        unfinished=sum(request.status == OPEN for request in born),
+        rows=_rows(real, twin, span_s),
+        rounds={site: one.model_dump() for site, one in calibration.engines.items()},
+        path_ms=1000.0 * calibration.path_s,
+        load_average=(float(loads.mean()), float(loads.max())),
+        notes=tuple(_notes(run, calibration)),
+        trace_sha256=seen.trace_sha256,
+    )
+
+
+def _rows(real: _Side, twin: _Side, span_s: float) -> tuple[Row, ...]:
+    rows = []
+    for name, measured_s, predicted_s in (
+        ("ttft_ms", real.ttft_s, twin.ttft_s),
+        ("answer_ms", real.answer_s, twin.answer_s),
+    ):
+        for tail in (50, 95):
+            pair = (_quantile_ms(measured_s, tail), _quantile_ms(predicted_s, tail))
+            rows.append(Row(f"{name}_p{tail}", *pair))
+    means = (_mean(real.busy), _mean(twin.busy))
+    rows.append(Row("utilisation_mean", *means))
+    rows += [Row(f"utilisation {site}", real.busy[site], twin.busy[site]) for site in real.busy]
+    rows.append(Row("tokens_per_s", real.tokens / span_s, twin.tokens / span_s))
+    answered = (float(len(real.answer_s)), float(len(twin.answer_s)))
+    rows.append(Row("answered", *answered))
+    rows += [Row(f"requests {s}", real.by_site[s], twin.by_site[s]) for s in real.by_site]
+    return tuple(rows)
+
+
+def _measured(run: RecordedRun, window: tuple[float, float]) -> _Side:
+    inside = [r for r in run.requests if window[0] <= r.at_s <= window[1] and r.status == 200]
+    return _Side(
+        ttft_s=np.array([r.ttft_s for r in inside if r.stream]),
+        answer_s=np.array([r.duration_s for r in inside]),
+        tokens=float(sum(_tokens(run, request) for request in inside)),
+        by_site=_count(run, [r.site for r in inside]),
+        busy={planned.site.name: _busy(run, planned.site.name, window) for planned in run.sites},
+    )
+
+
+def _predicted(run: RecordedRun, seen: Seen, window: tuple[float, float]) -> _Side:
+    inside = [
+        request
+        for request in seen.requests
+        if request.status == ANSWERED and window[0] <= request.born_s + seen.zero_s <= window[1]
+    ]
+    span_s = window[1] - window[0]
+    return _Side(
+        ttft_s=np.array([r.first_s - r.born_s for r in inside if r.stream]),
+        answer_s=np.array([r.ended_s - r.born_s for r in inside]),
+        tokens=float(sum(r.tokens for r in inside)),
+        by_site=_count(run, [r.site for r in inside]),
+        busy={
+            site: float(np.diff(np.interp(window, seen.busy_at_s, busy))[0]) / span_s
+            for site, busy in seen.busy_s.items()
+        },
+    )
+
+
+def _tokens(run: RecordedRun, request: RequestRow) -> int:
+    job = run.job_of(request)
+    return job.tokens if job else 0
+
+
+def _count(run: RecordedRun, sites: list[str]) -> dict[str, float]:
+    return {p.site.name: float(sites.count(p.site.name)) for p in run.sites}
+
+
+def _busy(run: RecordedRun, site: str, window: tuple[float, float]) -> float:
+    """Busy part of the window of a site's engines: the work between the readings next to it."""
+    total = 0.0
+    for (where, _), rows in run.engines.items():
+        if where == site and len(rows) > 1:
+            at_s = np.array([row.at_s for row in rows])
+            work_s = np.array([row.fill_s + row.decode_s for row in rows])
+            total += float(np.diff(np.interp(window, at_s, work_s))[0])
+    return total / (window[1] - window[0])
+
+
+def _quantile_ms(times_s: Times, percent: int) -> float:
+    return 1000.0 * float(np.percentile(times_s, percent)) if len(times_s) else 0.0
+
+
+def _mean(busy: dict[str, float]) -> float:
+    return sum(busy.values()) / len(busy)
+
+
+def _notes(run: RecordedRun, calibration: Calibration) -> list[str]:
+    notes = []
+    if calibration.pooled:
+        sites = ", ".join(calibration.pooled)
+        notes.append(f"worked too little in the first part for a fit of their own: {sites}")
+    if run.rejoined:
+        sites = ", ".join(sorted(run.rejoined))
+        notes.append(f"restarted, which the twin does not repeat: {sites}")
+    if run.dropped:
+        notes.append(f"{run.dropped} rows of the recording were dropped")
+    if len(run.sites) > run.host_cores:
+        notes.append(
+            f"{len(run.sites)} sites shared {run.host_cores} cores: the fit holds what they cost "
+            "one another in the first part"
+        )
+    return notes
