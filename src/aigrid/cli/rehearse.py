@@ -56,7 +56,7 @@ def rehearse(
     """
     from aigrid.app import rehearsing
 
-    own = {"SCENARIO": scenario, "--policy": policies, "--requests": requests}
+    own: dict[str, object] = {"SCENARIO": scenario, "--policy": policies, "--requests": requests}
     own |= {"--minutes": minutes, "--out": out}
     if swarm is not None:
         _check_alone(own | {"--from-live": from_live}, "--swarm")

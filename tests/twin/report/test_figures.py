@@ -82,7 +82,7 @@ def test_bubbles_do_not_cover_one_another() -> None:
     np.fill_diagonal(far, np.inf)
     assert (far - room).min() > -2.0
     assert (drawn.x - drawn.radius).min() > 0
-    assert (drawn.x + drawn.radius).max() < maps.SIZE
+    assert (drawn.x + drawn.radius).max() <= drawn.width
     assert drawn.height >= (drawn.y + drawn.radius).max()
 
 

@@ -18,7 +18,7 @@ from aigrid.twin.report.scales import Axis, decades, nice_ticks
 
 Floats = NDArray[np.float64]
 WIDTH, HEIGHT = 480, 260
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 58, 20, 12, 34
 POINTS = 288
 # Distributions are drawn from here on: what fewer requests see is no feature.
 _FEWEST = 1e-3
@@ -57,7 +57,11 @@ def day_chart(
     ticks = nice_ticks(max(tops, default=1.0))
     x = Axis(0.0, max(hours, 1e-9), LEFT, WIDTH - RIGHT)
     y = Axis(0.0, ticks[-1], HEIGHT - BOTTOM, TOP)
-    parts = [_grid_y(y, ticks, spelt), *_hours(x), *(_line(line, x, y) for line in lines)]
+    parts = [
+        _grid_y(y, ticks, lambda v: spelt(v).replace(".0%", "%")),
+        *_hours(x),
+        *(_line(line, x, y) for line in lines),
+    ]
     peaks = "; ".join(f"{line.name} up to {spelt(float(np.nanmax(line.y)))}" for line in lines)
     return _drawing(title, f"{title} over the day: {peaks}.", parts, _ends(x, y, "hour", kind))
 

@@ -95,7 +95,7 @@ class Figure:
 COLUMNS = (
     Figure("radio_miss_rate", "radio missed", "of slots", rate, "low"),
     Figure("slo_attainment", "SLO met", "of requests", share, "high"),
-    Figure("utilisation_mean", "busy", "of compute", share, "high"),
+    Figure("utilisation_mean", "busy", "of compute", share, ""),
     Figure("utilisation_radio_only", "radio alone", "of towers", share, ""),
     Figure("idle_reclaimed", "reclaimed", "of idle", share, "high"),
     Figure("tokens_per_s_mean", "tokens", "a second", count, "high"),

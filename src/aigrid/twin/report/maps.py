@@ -28,12 +28,14 @@ class Bubbles:
         x: (R,) points.
         y: (R,) points.
         radius: (R,) points.
+        width: of the drawing.
         height: of the drawing.
     """
 
     x: Floats
     y: Floats
     radius: Floats
+    width: float
     height: float
 
 
@@ -59,8 +61,9 @@ def bubbles(latitude_deg: Floats, longitude_deg: Floats, weight: Floats) -> Bubb
     area = np.maximum(area / area.sum(), 0.15 / len(area))
     radius = np.sqrt(area / area.sum() * _COVER * SIZE * SIZE / np.pi)
     x, y = _apart(home_x, home_y, radius)
-    x, y = _fit(x, y, radius)
-    return Bubbles(x, y, radius, float((y + radius).max()) + MARGIN)
+    x, y = x - (x - radius).min() + MARGIN, y - (y - radius).min() + MARGIN
+    width, height = (float((at + radius).max()) + MARGIN for at in (x, y))
+    return Bubbles(x, y, radius, width, height)
 
 
 def _apart(home_x: Floats, home_y: Floats, radius: Floats) -> tuple[Floats, Floats]:
@@ -82,13 +85,6 @@ def _apart(home_x: Floats, home_y: Floats, radius: Floats) -> tuple[Floats, Floa
     return x, y
 
 
-def _fit(x: Floats, y: Floats, radius: Floats) -> tuple[Floats, Floats]:
-    """Centre across, and begin at the top."""
-    left, right = float((x - radius).min()), float((x + radius).max())
-    shift = (SIZE - (right - left)) / 2.0 - left
-    return x + shift, y - float((y - radius).min()) + MARGIN
-
-
 def steps(values: Floats, low: float, high: float) -> list[int]:
     """Colour of each value: 0 to 6 from `low` to `high`, -1 where there is none."""
     width = max(high - low, 1e-300)
@@ -107,8 +103,8 @@ def bubble_map(drawn: Bubbles, labels: Sequence[str], colours: Sequence[int], to
         for i, label in enumerate(labels)
     ]
     return Markup(
-        '<svg class="map" id="map" viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}</svg>'
-    ).format(SIZE, drawn.height, told, Markup("").join(marks))
+        '<svg class="map" id="map" viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}">{}</svg>'
+    ).format(drawn.width, drawn.height, told, Markup("").join(marks))
 
 
 def _at(drawn: Bubbles, row: int) -> tuple[float, float, float]:

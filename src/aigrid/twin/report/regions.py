@@ -67,15 +67,13 @@ def _weight(rehearsal: Rehearsal) -> Floats | None:
 
 
 def _figure(rehearsal: Rehearsal, name: str) -> dict[str, Any]:
-    """One scale for all policies, so that their maps can be compared."""
+    """Texts and colours of one figure."""
     values = {
         policy: np.asarray(outcome.regions[name], np.float64)
         for policy, outcome in rehearsal.policies.items()
         if name in outcome.regions
     }
-    every = np.concatenate(list(values.values()))
-    every = every[np.isfinite(every)]
-    low, high = (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
+    low, high = _ends(list(values.values()))
     known = _BY_NAME.get(name)
     spelt = known.spelt if known else share if _is_share(low, high) else count
     return {
@@ -91,6 +89,18 @@ def _figure(rehearsal: Rehearsal, name: str) -> dict[str, Any]:
             for policy, column in values.items()
         },
     }
+
+
+def _ends(columns: list[Floats]) -> tuple[float, float]:
+    """One scale for all policies, so that their maps can be compared.
+
+    A policy with one value everywhere (none served, say) has no map to see, and would take the
+    contrast out of the others'; it does not stretch the scale unless all are like that.
+    """
+    finite = [column[np.isfinite(column)] for column in columns]
+    varied = [column for column in finite if len(column) and np.ptp(column) > 0.0]
+    every = np.concatenate(varied or finite)
+    return (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
 
 
 def _ranks(values: Floats) -> list[int]:

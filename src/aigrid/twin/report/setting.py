@@ -55,7 +55,7 @@ class Published:
     def cells(self) -> tuple[str, str, str]:
         """Published, ours and the difference as text."""
         apart = f"{self.difference:+.0%}" if math.isfinite(self.difference) else NONE
-        return (*(_measured(v, self.unit) for v in (self.published, self.ours)), apart)
+        return _measured(self.published, self.unit), _measured(self.ours, self.unit), apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ ENGLISH = {
     "broken": "not kept",
     "remark": "remark",
     "compare": "Policies compared",
-    "compare_lead": "The same sites, demand and chance for every policy; only the decision differs.",
+    "compare_lead": "The same sites, demand and chance for each policy; only the decision differs.",
     "policy": "policy",
     "best": "best of its column",
     "over": "over the radio's limit",
@@ -40,9 +40,9 @@ ENGLISH = {
     "and back. The dashed line is what the service promises.",
     "token_spread": "Time per output token",
     "money": "Money",
-    "money_lead": "Two readings of the same day, a year long. Whole site: all capital, energy and "
-    "upkeep against AI and radio revenue. Marginal: the site stands anyway, and AI pays for what it "
-    "adds. Public claims use one or the other.",
+    "money_lead": "Two readings of the same day, a year long. Whole site: all capital, energy "
+    "and upkeep against AI and radio revenue. Marginal: the site stands anyway, and AI pays for "
+    "what it adds. Public claims use one or the other.",
     "whole_site": "Whole site",
     "marginal": "Marginal",
     "line": "a year",
