@@ -102,4 +102,11 @@ def _swarm(setup: Setup, grids: int, seed: int, workers: int | None) -> None:
 
 
 def _from_live(setup: Setup, folder: Path, seed: int) -> None:
-    raise UnavailableError("the mirror is not wired yet")
+    from aigrid.cli.mirror_view import mirror_view
+    from aigrid.twin.mirror.prediction import predict
+
+    found = predict(folder, seed)
+    if setup.as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        return
+    console().print(mirror_view(found))

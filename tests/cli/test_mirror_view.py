@@ -1,0 +1,41 @@
+"""What `aigrid rehearse --from-live` shows."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from aigrid.cli.mirror_view import mirror_view
+from aigrid.twin.mirror.comparison import Mirror, Row
+
+
+def shown(ttft_ms: float) -> str:
+    rows = (
+        Row("ttft_ms_p50", 100.0, ttft_ms),
+        Row("answer_ms_p50", 900.0, 920.0),
+        Row("utilisation_mean", 0.4, 0.41),
+        Row("utilisation tower-1", 0.0, 0.1),
+        Row("tokens_per_s", 512.0, 500.0),
+    )
+    mirror = Mirror(
+        *("recorded/run", "c0ffee", 0, 3, 30.0, 60.0, 1234, 0, rows, {}, 1.5, (1.9, 2.4)),
+        notes=("3 sites shared 2 cores",),
+        trace_sha256="ab" * 32,
+    )
+    out = io.StringIO()
+    Console(file=out, width=80, no_color=True).print(mirror_view(mirror))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("ttft_ms", "words"),
+    [
+        (110.0, ("+10.0%", "kept  medians")),
+        (130.0, ("+30.0%", "not   medians", "ttft ms p50 further off")),
+    ],
+)
+def test_errors_and_whether_the_aim_was_met(ttft_ms: float, words: tuple[str, ...]) -> None:
+    page = shown(ttft_ms)
+    for word in (*words, "recorded/run", "1,234 requests", "3 sites shared 2 cores", "40.0%", "–"):
+        assert word in page
+    assert max(map(len, page.splitlines())) <= 80
