@@ -1,0 +1,161 @@
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call"
+"""Rules that no minute of any run may break; they are checked in all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from aigrid.core.errors import AigridError
+from aigrid.twin.fluid.ground import Ground
+
+Floats = NDArray[np.float64]
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+# Of rounding, relative.
+TOLERANCE = 1e-7
+MINUTE_S = 60.0
+
+
+class RuleBrokenError(AigridError):
+    """The twin did what the grid must never do: a fault of aigrid, not of its user."""
+
+    exit_code = 70
+    code = "rule_broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What a broken rule is told with.
+
+    Attributes:
+        policy: that ran.
+        minute: of the run.
+        ground: with the sites' names.
+    """
+
+    policy: str
+    minute: int
+    ground: Ground
+
+    def broken(self, rule: str, row: int, value: str) -> RuleBrokenError:
+        """The error to raise; row -1 for the whole country."""
+        site = "all sites" if row < 0 else f"site {self.ground.network.names[row]}"
+        return RuleBrokenError(
+            f"policy {self.policy}, minute {self.minute}, {site}: {rule}: {value}",
+            next_step="report it with the scenario and the seed; the rehearsal is not to be trusted",
+        )
+
+
+def conserved(
+    where: Where, came: Floats, served: Floats, refused: Floats, before: Floats, after: Floats
+) -> None:
+    """Requests in = served + refused + change of those in flight, for each service.
+
+    Args:
+        where: it happened.
+        came: (S,) requests of the minute.
+        served: (S,).
+        refused: (S,).
+        before: (S,) in flight at its start.
+        after: (S,) at its end.
+    """
+    rest = before + came - served - refused - after
+    scale = np.maximum(before + came, 1.0)
+    worst = int(np.argmax(np.abs(rest) / scale))
+    if not abs(rest[worst]) <= TOLERANCE * scale[worst]:
+        name = where.ground.country.services[worst].name
+        raise where.broken("requests are not conserved", -1, f"{rest[worst]:g} {name} left over")
+
+
+def in_memory(where: Where, resident: NDArray[np.bool_]) -> None:
+    """No site holds more than its memory: resident is (N, S)."""
+    ground = where.ground
+    held = (resident * ground.by_site(ground.memory_need_gb)).sum(axis=1)
+    limit = np.array([kind.memory_gb for kind in ground.types])[ground.type_of]
+    worst = int(np.argmax(held - limit))
+    if held[worst] > limit[worst] * (1.0 + TOLERANCE):
+        raise where.broken("memory", worst, f"{held[worst]:.3g} of {limit[worst]:.3g} GB")
+
+
+def allowed(where: Where, placed: NDArray[np.bool_]) -> None:
+    """No service stands where it may not: placed is (S, N)."""
+    bad = np.argwhere(placed & ~where.ground.allowed)
+    if len(bad):
+        s, row = bad[0]
+        name = where.ground.country.services[s].name
+        raise where.broken("a service outside its regions or kinds", int(row), name)
+
+
+def within_compute(where: Where, share: Floats, served: Floats) -> None:
+    """No site works more than its share, and none serves what it may not.
+
+    Args:
+        where: it happened.
+        share: (N,) of compute for AI.
+        served: (S, N) requests of the minute.
+    """
+    ground = where.ground
+    row = _over_compute(
+        share, ground.compute, served, ground.work_s, ground.type_of, ground.allowed, TOLERANCE
+    )
+    if row >= 0:
+        work = float(served[:, row] @ ground.work_s[:, ground.type_of[row]]) / MINUTE_S
+        limit = share[row] * ground.compute[row]
+        bad = [
+            s.name
+            for s, some, may in zip(
+                ground.country.services, served[:, row], ground.allowed[:, row], strict=True
+            )
+            if some > 0.0 and not may
+        ]
+        if bad:
+            raise where.broken("a request outside its allowed regions", row, ", ".join(bad))
+        raise where.broken("compute", row, f"{work:.4g} of {limit:.4g} devices used by AI")
+
+
+@njit(**_OPTIONS)
+def _over_compute(share, compute, served, work_s, type_of, allowed, tolerance):
+    for row in range(len(share)):
+        work = 0.0
+        for s in range(len(served)):
+            some = served[s, row]
+            if some > 0.0:
+                work += some * work_s[s, type_of[row]]
+                if not allowed[s, row]:
+                    return row
+        part = share[row]
+        if not 0.0 <= part <= 1.0 or work > part * compute[row] * MINUTE_S * (1.0 + tolerance):
+            return row
+    return -1
+
+
+def radio_first(
+    where: Where, share: Floats, need: Floats, blocked: NDArray[np.bool_] | None
+) -> None:
+    """AI is never given what the radio is known to need.
+
+    Args:
+        where: it happened.
+        share: (N,) given to AI.
+        need: (N,) devices that the policy reckons the radio needs.
+        blocked: (N,) where AI must be off.
+    """
+    ground = where.ground
+    off = np.zeros(len(share), np.bool_) if blocked is None else blocked
+    row = _short(share, need, off, ground.compute, ground.has_radio, TOLERANCE)
+    if row >= 0:
+        told = f"share {share[row]:.4g} of {ground.compute[row]:.4g} devices, need {need[row]:.4g}"
+        raise where.broken("radio short by choice", row, told)
+
+
+@njit(**_OPTIONS)
+def _short(share, need, off, compute, has_radio, tolerance):
+    for row in range(len(share)):
+        if has_radio[row] and share[row] > 0.0:
+            left = compute[row] - need[row]
+            if off[row] or share[row] * compute[row] > left + tolerance * compute[row]:
+                return row
+    return -1

@@ -1,0 +1,390 @@
+"""A day of a country under one policy, minute by minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.control.policy import Policy
+from aigrid.twin.fluid import chance, checks, demand, flows, radio, tally
+from aigrid.twin.fluid.decisions import Orchestrator
+from aigrid.twin.fluid.ground import TOGETHER, Ground
+from aigrid.twin.fluid.policies import Plan
+from aigrid.twin.fluid.radio import RadioModelTables
+from aigrid.twin.fluid.responses import (
+    LOAD_LOOKUP,
+    LOAD_STEPS,
+    PARTS,
+    PATH_LOOKUP,
+    PATH_MS,
+    PATH_STEPS,
+    SLOWEST,
+    SPEEDS,
+    Responses,
+    quantile_ms,
+    ttft_counts,
+)
+from aigrid.twin.fluid.threads import Threads, parts
+from aigrid.twin.fluid.trace import Trace, folded
+from aigrid.twin.fluid.yesterday import Known
+from aigrid.twin.models.path import link_load, link_wait_ms
+
+Floats = NDArray[np.float64]
+MINUTE_S = 60.0
+# Latency over the day, and how origins fare, are looked at this often.
+LOOK_MIN = 15
+_EDGES_MS = np.concatenate((np.geomspace(1.0, 1e5, 60), [np.inf]))
+
+
+class Day:
+    """One policy's day; `run` it once.
+
+    Args:
+        ground: what stays.
+        plan: what the policy decides by.
+        policy: dials.
+        tables: of the radio.
+        responses: of the sites.
+        known: as the days before left it.
+        seed: of chance.
+        threads: to share work.
+        trace: hears every decision and outcome.
+    """
+
+    def __init__(
+        self,
+        ground: Ground,
+        plan: Plan,
+        policy: Policy,
+        tables: RadioModelTables,
+        responses: Responses,
+        known: Known,
+        seed: int,
+        threads: Threads,
+        trace: Trace,
+    ) -> None:
+        sites, services = len(ground.network), len(ground.country.services)
+        upper = ground.levels[-1].start
+        self._ground, self._plan, self._tables = ground, plan, tables
+        self._responses, self._known, self._seed = responses, known, seed
+        self._threads, self._trace = threads, trace
+        fixed = radio.need_at_peak(ground, tables)
+        self.orchestrator = Orchestrator(ground, plan, policy, known, responses, fixed, threads)
+        self._rates = demand.by_customer(ground.country)
+        self._rows = parts(slice(0, sites))
+        self._arrive, self._line = np.zeros((services, sites)), np.zeros((services, sites))
+        self._served, self._over = np.zeros((services, sites)), np.zeros((services, sites))
+        self._point = np.zeros(sites, np.int32)
+        self._busy, self._work, self._load = (np.zeros(sites) for _ in range(3))
+        self._paths = np.zeros((services, sites, len(PATH_MS)), np.float32)
+        self._joined = np.zeros((services, upper, len(PATH_MS)), np.float32)
+        self._up_paths = np.zeros((services, upper, len(PATH_MS)))
+        self._stays, self._good = np.ones((services, sites)), np.zeros((services, sites))
+        self._crossing, self._link_ms = np.zeros((services, sites)), np.zeros(sites)
+        self._way_bin = PATH_LOOKUP[
+            np.minimum((2.0 * ground.above_ms * PATH_STEPS).astype(np.int64), len(PATH_LOOKUP) - 1)
+        ]
+        self._hub = _hubs(ground)
+        self._tokens = np.array(
+            [s.prompt_tokens.mean + s.generated_tokens.mean for s in ground.country.services]
+        )
+        self._seen_mass = np.zeros((services, responses.points, 2, len(PATH_MS)))
+        self.tally = tally.empty(
+            sites, services, responses.points, len(PATH_MS), ground.country.minutes
+        )
+
+    def run(self, on_progress: Callable[[int], None]) -> tally.Tally:
+        """All minutes; `on_progress` hears how many are done.
+
+        Raises:
+            RuleBrokenError: a minute broke a rule of `checks`.
+        """
+        minutes = self._ground.country.minutes
+        for minute in range(minutes):
+            self._minute(minute)
+            on_progress(minute + 1)
+        self.tally.in_flight = self._line.sum(axis=1)
+        return self.tally
+
+    def _minute(self, minute: int) -> None:
+        began = time.perf_counter()
+        self._decide_shares(minute)
+        shared = self._lap("guard", began)
+        self._route(minute)
+        routed = self._lap("routing", shared)
+        self._happen(minute)
+        happened = self._lap("radio and demand", routed)
+        if self._plan.sells_ai:
+            self._flow(minute)
+        else:
+            self._refuse_all()
+        flowed = self._lap("flows", happened)
+        self._add_up(minute)
+        self.orchestrator.learn(minute, self._is_routed(minute))
+        self._lap("figures and checks", flowed)
+
+    def _lap(self, phase: str, began: float) -> float:
+        now = time.perf_counter()
+        self.tally.seconds[phase] = self.tally.seconds.get(phase, 0.0) + now - began
+        return now
+
+    def _is_routed(self, minute: int) -> bool:
+        return minute % self._ground.country.route_period_min == 0
+
+    def _decide_shares(self, minute: int) -> None:
+        self.orchestrator.shares(minute)
+        decided = self.orchestrator.decided
+        where = checks.Where(self._plan.name, minute, self._ground)
+        checks.radio_first(where, decided.share, decided.need, decided.blocked)
+        self._trace.add(decided.share)
+
+    def _route(self, minute: int) -> None:
+        country, orchestrator = self._ground.country, self.orchestrator
+        if not self._plan.sells_ai:
+            return
+        orchestrator.load_on()
+        is_placed = minute % country.place_period_min == 0
+        if not (is_placed or self._is_routed(minute)):
+            return
+        orchestrator.expect(minute, country.route_period_min)
+        if is_placed:
+            orchestrator.place(is_first=minute == 0)
+            where = checks.Where(self._plan.name, minute, self._ground)
+            checks.in_memory(where, orchestrator.decided.resident)
+            checks.allowed(where, orchestrator.decided.resident.T)
+            self._trace.add(orchestrator.decided.resident)
+        orchestrator.route(self._load, is_first=minute == 0)
+        for bits in self._threads.each(folded, orchestrator.decided.weight):
+            self._trace.add_folded(bits)
+        self._threads.each(self._mix, range(len(self._rates)))
+        self._congest(minute)
+
+    def _mix(self, s: int) -> None:
+        ground, decided = self._ground, self.orchestrator.decided
+        flows.mix(
+            ground.reach,
+            decided.weight[s],
+            decided.expected[s],
+            ground.hop_ms,
+            self._link_ms,
+            self._hub,
+            PATH_LOOKUP,
+            PATH_STEPS,
+            self._paths[s],
+            self._stays[s],
+            self._crossing[s],
+        )
+
+    def _congest(self, minute: int) -> None:
+        """Wait for hub uplinks, from the routes just made; the next mix uses it."""
+        path = self._ground.country.path
+        rows = np.unique(self._hub[self._hub >= 0])
+        if not len(rows):
+            return
+        tokens_per_s = self._tokens @ self._crossing[:, rows]
+        loads = link_load(path.background, tokens_per_s, path.bytes_per_token, path.hub_gbit_per_s)
+        for row, load in zip(rows, loads, strict=True):
+            self._link_ms[row] = link_wait_ms(load, path.hub_gbit_per_s)
+        self.tally.series["link_load_max"][minute:] = loads.max()
+
+    def _happen(self, minute: int) -> None:
+        """Load and demand of this minute; what was decided cannot know them."""
+        ground, known = self._ground, self._known
+        share, memory = self.orchestrator.decided.share, ground.country.radio.memory
+        start = chance.key(self._seed, chance.RADIO, minute)
+        keys = (
+            chance.key(self._seed, chance.DEMAND, minute),
+            chance.key(self._seed, chance.BURSTS, minute),
+        )
+
+        def both(rows: slice) -> None:
+            radio.minute_of_radio(
+                ground, self._tables, known.radio, share, minute, start, memory, rows
+            )
+            demand.minute_of_demand(
+                ground.country,
+                known.requests,
+                self._rates,
+                self._tables.normals,
+                minute,
+                keys,
+                demand.MEMORY,
+                rows,
+            )
+
+        self._threads.each(both, self._rows)
+
+    def _refuse_all(self) -> None:
+        came = self._known.requests.rate.sum(axis=1) * MINUTE_S
+        self.tally.came += came
+        self.tally.refused += came
+        self._refused = came
+        self._came = came
+
+    def _flow(self, minute: int) -> None:
+        services = range(len(self._rates))
+        before = self._line.sum(axis=1)
+        lost = np.array(self._threads.each(self._push, services))
+        self._came = self._known.requests.rate.sum(axis=1) * MINUTE_S
+        self._refused = lost * MINUTE_S
+        self._up_paths[:] = 0.0
+        upper = self._ground.levels[-1].start
+        pushed = self._arrive[:, :upper].copy()
+        for level in reversed(self._ground.levels):
+            self._threads.each(self._serve, parts(level))
+            self._refused += self._threads.each(lambda s, rows=level: self._up(s, rows), services)
+        self._threads.each(lambda s: self._join(s, upper, pushed[s]), services)
+        good = self._threads.each(self._account, services)
+        served = self._served.sum(axis=1)
+        where = checks.Where(self._plan.name, minute, self._ground)
+        checks.conserved(where, self._came, served, self._refused, before, self._line.sum(axis=1))
+        checks.within_compute(where, self.orchestrator.decided.share, self._served)
+        self.tally.came += self._came
+        self.tally.served += served
+        self.tally.refused += self._refused
+        self.tally.good += good
+
+    def _push(self, s: int) -> float:
+        weight, rate = self.orchestrator.decided.weight[s], self._known.requests.rate[s]
+        return float(flows.push(self._ground.reach, weight, rate, self._arrive[s]))
+
+    def _serve(self, rows: slice) -> None:
+        ground, decided = self._ground, self.orchestrator.decided
+        flows.serve(
+            rows.start,
+            rows.stop,
+            decided.share,
+            ground.compute,
+            ground.type_of,
+            ground.work_s,
+            ground.lost_s,
+            ground.line,
+            TOGETHER,
+            self._stays,
+            decided.ready,
+            self._arrive,
+            self._line,
+            self._responses.blocked,
+            self._responses.busy,
+            LOAD_LOOKUP,
+            LOAD_STEPS,
+            len(SPEEDS),
+            PARTS,
+            SLOWEST,
+            self._served,
+            self._over,
+            self._point,
+            self._busy,
+            self._work,
+            self._load,
+        )
+
+    def _up(self, s: int, rows: slice) -> float:
+        refused = flows.go_up(
+            rows.start,
+            rows.stop,
+            self._over[s],
+            self._ground.above,
+            self._way_bin,
+            self._arrive[s],
+            self._up_paths[s],
+        )
+        return float(refused)
+
+    def _join(self, s: int, upper: int, came: Floats) -> None:
+        flows.join_paths(0, upper, came, self._up_paths[s], self._paths[s], self._joined[s])
+
+    def _account(self, s: int) -> float:
+        good = flows.account(
+            self._served[s],
+            self._point,
+            self._paths[s],
+            self._joined[s],
+            self._stays[s],
+            self._responses.warm[s],
+            self._responses.kept[s],
+            self.tally.mass[s],
+            self._good[s],
+        )
+        return float(good)
+
+    def _add_up(self, minute: int) -> None:
+        ground, known, sums = self._ground, self._known, self.tally
+        share, everything = self.orchestrator.decided.share, ground.compute.sum()
+        given = share * ground.compute
+        sums.busy_sum += self._busy
+        sums.share_sum += given
+        made = self._tokens @ self._served / MINUTE_S
+        sums.tokens_sum += made
+        radio_used = known.radio.used.sum() / everything
+        values = {
+            "radio": radio_used,
+            "ai": self._busy.sum() / everything,
+            "utilisation": radio_used + self._busy.sum() / everything,
+            "ai_work": self._work.sum() / everything,
+            "share_mean": given.sum() / everything,
+            "radio_miss": known.radio.miss[ground.has_radio].mean()
+            if ground.has_radio.any()
+            else 0,
+            "requests_per_s": self._came.sum() / MINUTE_S,
+            "tokens_per_s": made.sum(),
+            "refused_per_s": self._refused.sum() / MINUTE_S,
+            "in_line": self._line.sum(),
+        }
+        for name, value in values.items():
+            sums.series[name][minute] = value
+        self._trace.add(np.array(list(values.values())), self._came, self._refused)
+        if minute % LOOK_MIN == LOOK_MIN - 1:
+            self._look()
+
+    def _look(self) -> None:
+        """Latency of the last quarter of an hour; how each origin fares now."""
+        if not self._plan.sells_ai:
+            self.tally.asked += self._known.requests.rate.sum(axis=0)
+            return
+        services = range(len(self._rates))
+        for s in services:
+            self._look_at(s)
+        new = self.tally.mass - self._seen_mass
+        counts = sum(
+            self._threads.each(
+                lambda s: ttft_counts(self._ground, self._responses, s, new[s], _EDGES_MS), services
+            )
+        )
+        self._seen_mass[:] = self.tally.mass
+        self.tally.ttft_p50.append(quantile_ms(_EDGES_MS, np.asarray(counts), 0.5))
+        self.tally.ttft_p99.append(quantile_ms(_EDGES_MS, np.asarray(counts), 0.99))
+
+    def _look_at(self, s: int) -> None:
+        arrive, above = self._arrive[s] * MINUTE_S, self._ground.above
+        turned = np.divide(self._over[s], arrive, out=np.zeros_like(arrive), where=arrive > 0.0)
+        own = 1.0 - np.clip(turned, 0.0, 1.0)
+        taken, kept = own.copy(), own * self._good[s]
+        higher = above >= 0
+        for _ in self._ground.levels[1:]:
+            taken[higher] = (own + (1.0 - own) * taken[above])[higher]
+            kept[higher] = (own * self._good[s] + (1.0 - own) * kept[above])[higher]
+        flows.origins(
+            self._ground.reach,
+            self.orchestrator.decided.weight[s],
+            self._known.requests.rate[s],
+            taken,
+            kept,
+            self.tally.asked,
+            self.tally.answered,
+            self.tally.promised,
+        )
+
+
+def _hubs(ground: Ground) -> NDArray[np.int32]:
+    """Row of the hub whose uplink takes a site's requests further; -1 where there is none."""
+    upper, hubs = ground.levels[-1].start, ground.levels[1]
+    found = np.full(len(ground.above), -1, np.int32)
+    found[hubs] = np.arange(hubs.start, hubs.stop)
+    above = ground.above[upper:]
+    is_hub = (above >= hubs.start) & (above < hubs.stop)
+    found[upper:] = np.where(is_hub, above, -1)
+    return found

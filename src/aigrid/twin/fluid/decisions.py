@@ -1,0 +1,232 @@
+"""What the orchestrator decides for every site: shares, placement, routes. The kernels are its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.control import fill, forecast, guard, place
+from aigrid.control.policy import Policy
+from aigrid.twin.fluid import baselines, flows
+from aigrid.twin.fluid.ground import TOGETHER, Ground
+from aigrid.twin.fluid.policies import FIXED, GUARD, LEAST_LOADED, NEAREST, WATERFILL, Plan
+from aigrid.twin.fluid.responses import LOAD_LOOKUP, LOAD_STEPS, Responses
+from aigrid.twin.fluid.threads import Threads
+from aigrid.twin.fluid.yesterday import Known
+
+Floats = NDArray[np.float64]
+# Quantile 1 - 1e-5 of a normal distribution.
+RADIO_Z = 4.26
+# Weight of a new value in a profile: what the day shows moves it by half within the day.
+LEARN_RATE = 0.01
+MINUTE_S = 60.0
+
+
+@dataclass(slots=True)
+class Decided:
+    """Columns that hold what was decided.
+
+    Attributes:
+        share: (N,) of compute that AI may use.
+        need: (N,) devices that the radio is reckoned to need, behind `share`.
+        blocked: (N,) where AI must be off; None where nothing shares in time.
+        resident: (N, S) what stands where.
+        loading_s: (S, N) float32 until it serves.
+        ready: (S, N) float32 part of this minute in which it serves.
+        expected: (S, N) requests a second forecast for each origin.
+        weight: (S, N, K) float32 of the candidates.
+    """
+
+    share: Floats
+    need: Floats
+    blocked: NDArray[np.bool_] | None
+    resident: NDArray[np.bool_]
+    loading_s: NDArray[np.float32]
+    ready: NDArray[np.float32]
+    expected: Floats
+    weight: list[NDArray[np.float32]]
+
+
+class Orchestrator:
+    """Calls `control`'s kernels for a whole country, under one plan.
+
+    Args:
+        ground: what stays.
+        plan: what the policy decides by.
+        policy: dials.
+        known: forecasts and the last measurements; profiles go on learning.
+        responses: tables, for the predicted time to first token.
+        fixed_need: (N,) devices that a fixed partition leaves the radio.
+        threads: to share work.
+    """
+
+    def __init__(
+        self,
+        ground: Ground,
+        plan: Plan,
+        policy: Policy,
+        known: Known,
+        responses: Responses,
+        fixed_need: Floats,
+        threads: Threads,
+    ) -> None:
+        sites, services = len(ground.network), len(ground.country.services)
+        self._ground, self._plan, self._policy, self._known = ground, plan, policy, known
+        self._responses, self._fixed, self._threads = responses, fixed_need, threads
+        self._work_s = ground.by_site(ground.work_s)
+        self._memory_need_gb = ground.by_site(ground.memory_need_gb)
+        self._load_s = ground.by_site(ground.load_s)
+        self._memory_gb = np.array([kind.memory_gb for kind in ground.types])[ground.type_of]
+        self._elapsed_s = np.full(sites, MINUTE_S)
+        self._below = np.zeros((sites, services))
+        self._site_ms = np.zeros((services, sites))
+        no_radio = ~ground.has_radio & ground.sells
+        self.decided = Decided(
+            share=no_radio.astype(np.float64),
+            need=np.zeros(sites),
+            blocked=None,
+            resident=np.zeros((sites, services), np.bool_),
+            loading_s=np.zeros((services, sites), np.float32),
+            ready=np.zeros((services, sites), np.float32),
+            expected=np.zeros((services, sites)),
+            weight=[np.zeros(ground.reach.shape, np.float32) for _ in range(services)],
+        )
+
+    def shares(self, minute: int) -> None:
+        """Set the shares of a minute from what was measured in the one before."""
+        decided, ground, known = self.decided, self._ground, self._known
+        if self._plan.shares == FIXED:
+            decided.need = self._fixed
+            left = 1.0 - self._fixed / np.maximum(ground.compute, 1e-9)
+            decided.share = np.where(ground.has_radio, np.clip(left, 0.0, 1.0), decided.share)
+        if self._plan.shares != GUARD or not self._plan.sells_ai:
+            return
+        decided.need = forecast.ahead(known.need, minute - 1, 1, known.radio.need, RADIO_Z)
+        if known.slot_need is not None:
+            slot = forecast.ahead(known.slot_need, minute - 1, 1, known.radio.slot_need, RADIO_Z)
+            decided.blocked = guard.blocked(slot, ground.compute, ground.preemption)
+        missed = known.radio.miss > self._policy.guard_miss_rate
+        decided.share = guard.shares(
+            self._policy,
+            decided.need,
+            ground.compute,
+            ground.has_radio,
+            missed,
+            decided.share,
+            self._elapsed_s,
+            decided.blocked,
+        )
+
+    def learn(self, minute: int, of_demand: bool) -> None:
+        """Take what a minute showed into the profiles."""
+        known = self._known
+        if self._plan.shares == GUARD and self._plan.sells_ai:
+            forecast.learn(known.need, minute, known.radio.need, LEARN_RATE)
+            if known.slot_need is not None:
+                forecast.learn(known.slot_need, minute, known.radio.slot_need, LEARN_RATE)
+        if of_demand:
+            forecast.learn(known.demand, minute, known.requests.rate.reshape(-1), LEARN_RATE)
+
+    def expect(self, minute: int, ahead_min: float) -> None:
+        """Forecast demand, of each origin and at or below each site."""
+        known, decided = self._known, self.decided
+        rate = known.requests.rate
+        found = forecast.ahead(known.demand, minute - 1, ahead_min, rate.reshape(-1), 0.0)
+        decided.expected = found.reshape(rate.shape)
+        own = np.ascontiguousarray(decided.expected.T)
+        flows.below(self._ground.above, own, self._below)
+
+    def place(self, is_first: bool) -> None:
+        """Decide what stands where; what is new loads first, unless the day begins with it."""
+        decided, ground = self.decided, self._ground
+        chosen = place.choose(
+            self._policy,
+            ground.compute * decided.share,
+            self._memory_gb,
+            self._below,
+            self._work_s,
+            self._memory_need_gb,
+            self._load_s,
+            ground.value_usd,
+            ground.allowed.T,
+            decided.resident,
+        )
+        came = (chosen & ~decided.resident).T
+        load_s = 0.0 if is_first else self._load_s.T
+        decided.loading_s = np.where(came, load_s, decided.loading_s * chosen.T).astype(np.float32)
+        decided.resident = chosen
+        self._set_ready()
+
+    def load_on(self) -> None:
+        """A minute of loading has passed."""
+        decided = self.decided
+        if decided.loading_s.any():
+            np.maximum(decided.loading_s - MINUTE_S, 0.0, out=decided.loading_s)
+            self._set_ready()
+
+    def _set_ready(self) -> None:
+        decided = self.decided
+        part = np.clip(1.0 - decided.loading_s / MINUTE_S, 0.0, 1.0)
+        decided.ready = np.where(decided.resident.T, part, 0.0).astype(np.float32)
+
+    def route(self, load: Floats, is_first: bool) -> None:
+        """Weigh all candidates anew.
+
+        Args:
+            load: (N,) of each site, offered over possible, as seen last.
+            is_first: there are no weights yet that would damp the new ones.
+        """
+        decided, ground = self.decided, self._ground
+        serving = decided.resident & (decided.loading_s.T <= 0.0)
+        compute = ground.compute * decided.share
+        spare = fill.split(self._policy, compute, self._below, self._work_s, serving)
+
+        def weigh(s: int) -> NDArray[np.float32]:
+            return self._weigh(s, np.ascontiguousarray(spare[:, s]), compute, load, is_first)
+
+        decided.weight = self._threads.each(weigh, range(spare.shape[1]))
+
+    def _weigh(
+        self, s: int, spare: Floats, compute: Floats, load: Floats, is_first: bool
+    ) -> NDArray[np.float32]:
+        decided, ground = self.decided, self._ground
+        weight: NDArray[np.float32]
+        if self._plan.routing == NEAREST:
+            weight = baselines.nearest(ground.reach, ground.above, spare)
+        elif self._plan.routing == LEAST_LOADED:
+            possible = np.where(spare > 0.0, compute / self._work_s[:, s], 0.0)
+            weight = baselines.least_loaded(ground.reach, possible, load)
+        elif self._plan.routing == WATERFILL:
+            weight = self._poured(s, spare, load, None if is_first else decided.weight[s])
+        else:
+            weight = baselines.round_robin(ground.reach, spare)
+        return weight
+
+    def _poured(
+        self, s: int, spare: Floats, load: Floats, previous: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        decided, ground, country = self.decided, self._ground, self._ground.country
+        flows.site_times(
+            decided.share,
+            ground.compute,
+            ground.type_of,
+            TOGETHER,
+            load,
+            self._responses.mean_s[s],
+            LOAD_LOOKUP,
+            LOAD_STEPS,
+            decided.ready[s],
+            self._site_ms[s],
+        )
+        return fill.waterfill(
+            self._policy,
+            ground.reach,
+            decided.expected[s],
+            spare,
+            self._site_ms[s],
+            ground.hop_ms,
+            country.services[s].ttft_slo_ms - country.path.radio_ms,
+            previous,
+        )

@@ -1,0 +1,202 @@
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call"
+"""The radio of every site, minute by minute: load, need of compute, missed slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from aigrid.twin.country.scenario import Country
+from aigrid.twin.fluid import chance
+from aigrid.twin.fluid.ground import Ground
+from aigrid.twin.models.shapes import MINUTES, radio_shape
+from aigrid.twin.models.slot_kernels import miss_at, quantile_need
+from aigrid.twin.models.slots import NeedTable, need_table
+
+Floats = NDArray[np.float64]
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+@dataclass(slots=True)
+class RadioState:
+    """Columns of N sites that change each minute.
+
+    Attributes:
+        deviation: (N,) float32, of log load from its daily shape, in standard deviations.
+        need: (N,) float64 devices that a share must leave the radio, as measured last: the slot
+            quantile where sharing is spatial, that of a guard period's mean where it is temporal.
+        slot_need: (N,) float64 quantile of one slot, as measured last.
+        used: (N,) float64 devices that the radio keeps busy.
+        miss: (N,) float64 expected part of slots that were missed.
+        miss_sum: (N,) float64, over minutes.
+        used_sum: (N,) float64, over minutes.
+    """
+
+    deviation: NDArray[np.float32]
+    need: Floats
+    slot_need: Floats
+    used: Floats
+    miss: Floats
+    miss_sum: Floats
+    used_sum: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class RadioModelTables:
+    """What the kernels look up.
+
+    Attributes:
+        need: of slots.
+        shapes: (shapes, 1440) part of the busiest hour's load.
+        normals: of `chance`.
+        numbers: (5,) fixed, per_load, burstiness, memory, spread.
+    """
+
+    need: NeedTable
+    shapes: Floats
+    normals: NDArray[np.float32]
+    numbers: Floats
+
+
+def tables_of(country: Country, guard_slots: int) -> RadioModelTables:
+    """Tables of a country; `guard_slots` of a period over which the guard holds a share."""
+    radio = country.radio
+    cells = max(int(country.network.cells.max(initial=1)), 1)
+    return RadioModelTables(
+        need_table(radio, cells, guard_slots=guard_slots),
+        np.stack([radio_shape(name) for name in country.radio_shapes]),
+        chance.normals(),
+        np.array(
+            [radio.fixed, radio.per_load, radio.burstiness, radio.memory, radio.spread], np.float64
+        ),
+    )
+
+
+def at_rest(sites: int) -> RadioState:
+    """Before the first minute."""
+    return RadioState(np.zeros(sites, np.float32), *(np.zeros(sites, np.float64) for _ in range(6)))
+
+
+def minute_of_radio(
+    ground: Ground,
+    tables: RadioModelTables,
+    state: RadioState,
+    share: Floats,
+    minute: int,
+    start: np.uint64,
+    memory: float,
+    rows: slice,
+) -> None:
+    """One minute of the sites in `rows`, in place.
+
+    Args:
+        ground: what stays.
+        tables: to look up.
+        state: to change.
+        share: (N,) AI shares in force.
+        minute: of the day.
+        start: of `chance.key`.
+        memory: correlation with the minute before; 0 draws anew.
+        rows: contiguous.
+    """
+    network = ground.network
+    _minute(
+        rows.start,
+        rows.stop,
+        start,
+        memory,
+        np.ascontiguousarray(tables.shapes[:, minute % MINUTES]),
+        tables.normals,
+        tables.numbers,
+        tables.need.survival,
+        tables.need.busy,
+        tables.need.sustained,
+        network.shape,
+        network.peak_load,
+        network.cells,
+        ground.compute,
+        ground.preemption,
+        share,
+        state.deviation,
+        state.need,
+        state.slot_need,
+        state.used,
+        state.miss,
+        state.miss_sum,
+        state.used_sum,
+    )
+
+
+@njit(**_OPTIONS)
+def _minute(
+    first,
+    last,
+    start,
+    memory,
+    shapes,
+    normals,
+    numbers,
+    survival,
+    busy,
+    sustained,
+    shape,
+    peak,
+    cells,
+    compute,
+    preemption,
+    share,
+    deviation,
+    need,
+    slot_need,
+    used,
+    miss,
+    miss_sum,
+    used_sum,
+):
+    fixed, per_load, burstiness, spread = numbers[0], numbers[1], numbers[2], numbers[4]
+    fresh = np.sqrt(1.0 - memory * memory)
+    bins = sustained.shape[1] - 1
+    for row in range(first, last):
+        n = cells[row]
+        if n == 0:
+            continue
+        z = chance.normal(chance.draw(start, row), 0, normals)
+        z = memory * deviation[row] + fresh * z
+        deviation[row] = z
+        factor = np.exp(spread * z - 0.5 * spread * spread)
+        load = min(shapes[shape[row]] * peak[row] * factor, 1.0)
+        temporal = preemption[row] < 1.0
+        kept = compute[row] * (1.0 - share[row])
+        if temporal:
+            kept = compute[row] * (1.0 - preemption[row]) if share[row] > 0.0 else compute[row]
+        missed = miss_at(survival, n, load, kept, fixed, per_load, burstiness)
+        slot = quantile_need(busy, n, load, fixed, per_load, burstiness)
+        slot_need[row] = slot
+        need[row] = slot
+        if temporal:
+            column = min(int(np.ceil(load * bins)), bins)
+            need[row] = sustained[n, column]
+        used[row] = min(n * (fixed + per_load * load), compute[row])
+        miss[row] = missed
+        miss_sum[row] += missed
+        used_sum[row] += used[row]
+
+
+def need_at_peak(ground: Ground, tables: RadioModelTables) -> Floats:
+    """(N,) slot quantile at the busiest hour's mean load, which a fixed partition leaves free."""
+    network = ground.network
+    need = np.zeros(len(network))
+    fixed, per_load, burstiness = tables.numbers[:3]
+    _at_peak(tables.need.busy, network.cells, network.peak_load, fixed, per_load, burstiness, need)
+    return need
+
+
+@njit(**_OPTIONS)
+def _at_peak(busy, cells, peak, fixed, per_load, burstiness, need):
+    for row in range(len(cells)):
+        if cells[row] > 0:
+            load = min(peak[row], 1.0)
+            need[row] = quantile_need(busy, cells[row], load, fixed, per_load, burstiness)

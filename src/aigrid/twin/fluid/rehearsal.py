@@ -1,0 +1,123 @@
+"""Rehearse a country: its day under each policy, with the same chance for all."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from aigrid.control.policy import Policy
+from aigrid.core.errors import ConfigurationError
+from aigrid.twin.country.scenario import Country
+from aigrid.twin.fluid import books, radio, responses
+from aigrid.twin.fluid.day import Day
+from aigrid.twin.fluid.ground import ground_of
+from aigrid.twin.fluid.policies import Plan, plan_of
+from aigrid.twin.fluid.tally import Tally
+from aigrid.twin.fluid.threads import Threads
+from aigrid.twin.fluid.trace import Trace
+from aigrid.twin.fluid.yesterday import days_before
+from aigrid.twin.outcome import PolicyOutcome, Rehearsal, Series
+
+# A share is held for a second at least: the guard's look at a site's counters.
+GUARD_S = 1.0
+Progress = Callable[[str, int], None]
+
+
+def rehearse(
+    country: Country,
+    policies: Sequence[str],
+    seed: int,
+    on_progress: Progress | None = None,
+    workers: int = 1,
+) -> Rehearsal:
+    """Rehearse the day of a country under each policy.
+
+    Args:
+        country: to rehearse.
+        policies: names, see `policies.PLANS`.
+        seed: of chance; all policies meet the same load and demand.
+        on_progress: hears a policy and how many of its minutes are done.
+        workers: threads; the result does not depend on them.
+
+    Raises:
+        ConfigurationError: an unknown policy or dial, or sites in the wrong order.
+        RuleBrokenError: the twin broke a rule of `checks`.
+    """
+    began = time.perf_counter()
+    plans = [plan_of(name) for name in policies]
+    dials = policy_of(country)
+    trace = Trace(f"{country.name} {seed} {len(country.network)} {country.minutes}")
+    outcomes: dict[str, PolicyOutcome] = {}
+    with Threads(workers) as threads:
+        for plan in plans:
+            outcomes[plan.name], _ = run_policy(
+                country, plan, dials, seed, threads, trace, on_progress
+            )
+    latitude, longitude = _middles(country)
+    return Rehearsal(
+        scenario=country.name,
+        seed=seed,
+        sites=len(country.network),
+        customers=float(country.network.customers.sum()),
+        minutes=country.minutes,
+        wall_s=time.perf_counter() - began,
+        peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
+        trace_sha256=trace.hexdigest(),
+        region_names=country.network.regions,
+        region_latitude_deg=latitude,
+        region_longitude_deg=longitude,
+        policies=outcomes,
+    )
+
+
+def policy_of(country: Country) -> Policy:
+    """The orchestrator's dials, with those that the scenario sets.
+
+    Raises:
+        ConfigurationError: an unknown dial.
+    """
+    defaults = Policy().to_dict()
+    found = Policy.from_dict(defaults | country.dials, f"dials of {country.name}")
+    return replace(found, candidates=int(found.candidates))
+
+
+def run_policy(
+    country: Country,
+    plan: Plan,
+    dials: Policy,
+    seed: int,
+    threads: Threads,
+    trace: Trace,
+    on_progress: Progress | None = None,
+) -> tuple[PolicyOutcome, Tally]:
+    """One policy's day, with the sums behind its figures."""
+    if country.minutes < 1:
+        raise ConfigurationError(
+            f"a rehearsal of {country.minutes} minutes", next_step="give 1 or more"
+        )
+    ready = time.perf_counter()
+    ground = ground_of(country, plan, dials)
+    tables = radio.tables_of(country, max(round(GUARD_S * 1e3 / country.radio.slot_ms), 1))
+    times = responses.responses_of(ground)
+    known = days_before(ground, tables, seed, threads)
+    day = Day(ground, plan, dials, tables, times, known, seed, threads, trace)
+    day.tally.seconds["before the day"] = time.perf_counter() - ready
+    sums = day.run(lambda done: on_progress(plan.name, done) if on_progress else None)
+    outcome = books.outcome_of(plan, ground, times, sums, known.radio)
+    trace.add(np.array(list(outcome.figures().values())))
+    return outcome, sums
+
+
+def _middles(country: Country) -> tuple[Series, Series]:
+    """Mean position of each region's sites, weighted by customers."""
+    network = country.network
+    weight = network.customers + 1e-6
+    total = np.bincount(network.region, weight, minlength=len(network.regions))
+    total = np.maximum(total, 1e-300)
+    latitude = np.bincount(network.region, weight * network.latitude_deg, len(total)) / total
+    longitude = np.bincount(network.region, weight * network.longitude_deg, len(total)) / total
+    return latitude, longitude

@@ -1,0 +1,235 @@
+"""How long requests take at a site, tabulated by its type, speed, load and the path to it.
+
+A share of s of m devices makes every time 1 / (s m) as long, so that distributions are kept in
+seconds of one device, by load alone (`models.latency`). A site's services disturb each other: the
+table of one takes the others' prefills at the load they would have in the country's mix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.twin.fluid.ground import Ground, SiteType
+from aigrid.twin.models.batches import batch, prefill_samples_s
+from aigrid.twin.models.latency import stretched, tpot_cdf, ttft_cdf
+from aigrid.twin.models.queues import Stream, merged, stream_of
+
+Floats = NDArray[np.float64]
+LOADS = np.array(
+    [0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975]
+    + [1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0]
+)
+LOAD_STEPS = 64
+LOAD_LOOKUP = np.array(
+    [int(np.argmin(np.abs(LOADS - (i + 0.5) / LOAD_STEPS))) for i in range(4 * LOAD_STEPS)],
+    np.int16,
+)
+# Speeds in sixths of an octave, from 1/64 of a device to eight devices.
+OCTAVES, PARTS, SLOWEST = 9, 6, -6
+SPEEDS = 2.0 ** (SLOWEST + (np.arange(OCTAVES * PARTS) + 0.5) / PARTS)
+# Round trip beyond the radio, ms: upper edges, and what a bin counts as.
+PATH_EDGES_MS = np.array([0.01, 0.3, 0.6, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 1e9])
+PATH_MS = np.array([0.0, 0.15, 0.45, 0.8, 1.25, 1.75, 2.5, 3.5, 5, 7, 10, 14, 20, 28, 40, 64])
+PATH_STEPS = 10
+PATH_LOOKUP = np.searchsorted(
+    PATH_EDGES_MS, (np.arange(50 * PATH_STEPS) + 0.5) / PATH_STEPS
+).astype(np.int16)
+_EDGES_S = np.concatenate(([0.0], np.geomspace(1e-5, 1e4, 127)))
+TTFT_MS = np.concatenate((np.geomspace(1.0, 1e5, 120), [np.inf]))
+TPOT_MS = np.concatenate((np.geomspace(0.05, 1e3, 90), [np.inf]))
+WARM, COLD = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """Tables of S services at T types, L loads, V speeds, P path bins.
+
+    An operating point is (type * V + speed) * L + load; O of them.
+
+    Attributes:
+        ttft: (S, T, 2, L, E) P(TTFT <= edge) in seconds of one device; warm and cold prefix.
+        tpot: (S, T, L, E) likewise.
+        mean_s: (S, T, L) mean TTFT, warm, of one device.
+        blocked: (S, T, L) part of arrivals that find the line full.
+        busy: (T, L) part of the time that something runs.
+        kept: (S, O, 2, P) float32 P(TTFT and TPOT promised are kept).
+        warm: (S,) probability that a prefix is found where the session stayed.
+    """
+
+    ttft: Floats
+    tpot: Floats
+    mean_s: Floats
+    blocked: Floats
+    busy: Floats
+    kept: NDArray[np.float32]
+    warm: Floats
+
+    @property
+    def points(self) -> int:
+        """O."""
+        return int(self.kept.shape[1])
+
+
+def responses_of(ground: Ground) -> Responses:
+    """Tabulate a country's sites."""
+    services, types = ground.country.services, ground.types
+    shape = (len(services), len(types))
+    ttft = np.zeros((*shape, 2, len(LOADS), len(_EDGES_S)))
+    tpot = np.zeros((*shape, len(LOADS), len(_EDGES_S)))
+    blocked, busy = np.zeros((*shape, len(LOADS))), np.zeros((len(types), len(LOADS)))
+    warm = np.array([s.residency if s.shared_prefix_tokens > 0 else 0.0 for s in services])
+    for t, kind in enumerate(types):
+        parts = _parts(ground, kind)
+        idle = np.ones(len(LOADS))
+        for s, cost in enumerate(kind.costs):
+            if cost is None:
+                continue
+            for place, load in enumerate(LOADS):
+                others = _others(ground, kind, parts, s, load)
+                own = load * parts[s]
+                rest = min(others.busy, 0.95)
+                state = batch(
+                    cost,
+                    services[s],
+                    1.0,
+                    own / cost.work_s,
+                    queue_limit=ground.country.queue_limit,
+                    other_prefill=min(rest + _decoding(kind, parts, s, load, rest), 0.95),
+                )
+                tpot[s, t, place] = tpot_cdf(state, _EDGES_S * 1e3)
+                blocked[s, t, place] = state.blocked if load >= 0.3 else 0.0
+                idle[place] *= 1.0 - min(state.utilisation, 1.0)
+                spared = services[s].shared_prefix_tokens / services[s].prompt_tokens.mean
+                for prefix in (WARM, COLD) if warm[s] > 0 else (COLD,):
+                    ttft[s, t, prefix, place] = ttft_cdf(
+                        cost,
+                        services[s],
+                        1.0,
+                        own,
+                        _EDGES_S * 1e3,
+                        queue_limit=ground.country.queue_limit,
+                        spared=min(spared, 1.0) if prefix == WARM else 0.0,
+                        others=others,
+                    )
+                if warm[s] <= 0:
+                    ttft[s, t, WARM, place] = ttft[s, t, COLD, place]
+        busy[t] = 1.0 - idle
+    late = 1.0 - ttft
+    mean = ((late[..., 1:] + late[..., :-1]) / 2.0 * np.diff(_EDGES_S)).sum(axis=-1)
+    found = Responses(
+        ttft,
+        tpot,
+        np.ascontiguousarray(mean[:, :, WARM]),
+        blocked,
+        busy,
+        np.zeros((len(services), len(types) * len(SPEEDS) * len(LOADS), 2, len(PATH_MS)), "f4"),
+        warm,
+    )
+    for s in range(len(services)):
+        found.kept[s] = _kept(ground, found, s)
+    return found
+
+
+def _parts(ground: Ground, kind: SiteType) -> Floats:
+    """(S,) part of each service in the work of sites of this type, in the country's mix."""
+    work = [
+        0.0 if cost is None else service.requests_per_customer_day * cost.work_s
+        for cost, service in zip(kind.costs, ground.country.services, strict=True)
+    ]
+    total = sum(work)
+    return np.array(work) / total if total > 0.0 else np.array(work)
+
+
+def _others(ground: Ground, kind: SiteType, parts: Floats, own: int, load: float) -> Stream:
+    streams = []
+    for s, cost in enumerate(kind.costs):
+        if s != own and cost is not None and parts[s] > 0.0:
+            samples = prefill_samples_s(cost, ground.country.services[s].prompt_tokens)
+            # More than the device can do is refused elsewhere.
+            streams.append(stream_of(parts[s] * min(load, 1.0) / cost.work_s, samples))
+    found = merged(streams)
+    return stretched(found, 1.0) if found.busy < 0.95 else _slower(found)
+
+
+def _slower(stream: Stream) -> Stream:
+    return Stream(stream.rate * 0.95 / stream.busy, stream.mean_s, stream.square_s2, stream.cube_s3)
+
+
+def _decoding(kind: SiteType, parts: Floats, own: int, load: float, prefill: float) -> float:
+    """Share of the time that other services' decode takes, by their work at full batches."""
+    rest = sum(parts[s] for s, cost in enumerate(kind.costs) if s != own and cost is not None)
+    return max(min(load, 1.0) * float(rest) - prefill, 0.0)
+
+
+def _kept(ground: Ground, found: Responses, s: int) -> NDArray[np.float32]:
+    service = ground.country.services[s]
+    types, loads = len(ground.types), len(LOADS)
+    left_s = (service.ttft_slo_ms - ground.country.path.radio_ms - PATH_MS) / 1e3
+    # Rounding of an exact promise must not count against it.
+    tpot_s = service.tpot_slo_ms / 1e3 * (1.0 + 1e-9)
+    kept = np.zeros((types, len(SPEEDS), loads, 2, len(PATH_MS)))
+    for t in range(types):
+        for place in range(loads):
+            paced = np.interp(tpot_s * SPEEDS, _EDGES_S, found.tpot[s, t, place])
+            for prefix in (WARM, COLD):
+                at = SPEEDS[:, None] * left_s[None, :]
+                first = np.interp(at, _EDGES_S, found.ttft[s, t, prefix, place], left=0.0)
+                kept[t, :, place, prefix] = first * paced[:, None]
+    return kept.reshape(-1, 2, len(PATH_MS)).astype(np.float32)
+
+
+def ttft_counts(
+    ground: Ground, found: Responses, s: int, mass: Floats, edges_ms: Floats = TTFT_MS
+) -> Floats:
+    """Requests by time to first token, from the user's device and back.
+
+    Args:
+        ground: its paths.
+        found: tables.
+        s: the service.
+        mass: (O, 2, P) requests at each operating point.
+        edges_ms: (E,) upper edges, the last infinite.
+
+    Returns:
+        (E,) requests up to each edge and above the one before.
+    """
+    shaped = mass.reshape(len(ground.types), len(SPEEDS), len(LOADS), 2, len(PATH_MS))
+    path_s = (ground.country.path.radio_ms + PATH_MS) / 1e3
+    total = np.zeros(len(edges_ms))
+    inner = edges_ms[:-1] / 1e3
+    for t, place, prefix in np.argwhere(shaped.sum(axis=(1, 4)) > 0.0):
+        v, p = np.nonzero(shaped[t, :, place, prefix])
+        left = (inner[None, :] - path_s[p, None]) * SPEEDS[v, None]
+        below = np.interp(left, _EDGES_S, found.ttft[s, t, prefix, place], left=0.0)
+        weight = shaped[t, v, place, prefix, p]
+        total[:-1] += weight @ below
+        total[-1] += weight.sum()
+    return np.maximum(np.diff(total, prepend=0.0), 0.0)
+
+
+def tpot_counts(ground: Ground, found: Responses, s: int, mass: Floats) -> Floats:
+    """Requests by time per output token: as `ttft_counts`, over `TPOT_MS`."""
+    shaped = mass.sum(axis=(1, 2)).reshape(len(ground.types), len(SPEEDS), len(LOADS))
+    total = np.zeros(len(TPOT_MS))
+    inner = TPOT_MS[:-1] / 1e3
+    for t, v, place in np.argwhere(shaped > 0.0):
+        below = np.interp(inner * SPEEDS[v], _EDGES_S, found.tpot[s, t, place])
+        total[:-1] += shaped[t, v, place] * below
+        total[-1] += shaped[t, v, place]
+    return np.maximum(np.diff(total, prepend=0.0), 0.0)
+
+
+def quantile_ms(edges_ms: Floats, counts: Floats, probability: float) -> float:
+    """Quantile of a histogram, straight within a bin; NaN where it is empty."""
+    total = counts.sum()
+    if total <= 0.0:
+        return float("nan")
+    reached = np.cumsum(counts) / total
+    at = min(int(np.searchsorted(reached, probability)), len(counts) - 2)
+    below = reached[at - 1] if at else 0.0
+    low = edges_ms[at - 1] if at else 0.0
+    part = (probability - below) / max(reached[at] - below, 1e-300)
+    return float(low + (edges_ms[at] - low) * min(max(part, 0.0), 1.0))

@@ -1,0 +1,73 @@
+"""What a day adds up to, while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+# By minute; shares are of all compute, rates a second.
+SERIES = (
+    "radio",
+    "ai",
+    "utilisation",
+    "ai_work",
+    "share_mean",
+    "radio_miss",
+    "requests_per_s",
+    "tokens_per_s",
+    "refused_per_s",
+    "in_line",
+    "link_load_max",
+)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over the minutes so far.
+
+    Attributes:
+        came: (S,) requests.
+        served: (S,).
+        refused: (S,).
+        good: (S,) that kept what was promised.
+        in_flight: (S,) at the end.
+        busy_sum: (N,) device-minutes that AI kept something running.
+        share_sum: (N,) device-minutes given to AI.
+        asked: (N,) sampled requests a second of origins, for the map.
+        answered: (N,) of them.
+        promised: (N,) of them, within TTFT and TPOT.
+        tokens_sum: (N,) of tokens a second that sites made, over minutes.
+        mass: (S, O, 2, P) requests at operating points.
+        seconds: real time by phase.
+        series: name to (minutes,).
+        ttft_p50: ms, of a quarter of an hour each.
+        ttft_p99: likewise.
+    """
+
+    came: Floats
+    served: Floats
+    refused: Floats
+    good: Floats
+    in_flight: Floats
+    busy_sum: Floats
+    share_sum: Floats
+    asked: Floats
+    answered: Floats
+    promised: Floats
+    tokens_sum: Floats
+    mass: Floats
+    series: dict[str, Floats]
+    seconds: dict[str, float] = field(default_factory=dict)
+    ttft_p50: list[float] = field(default_factory=list)
+    ttft_p99: list[float] = field(default_factory=list)
+
+
+def empty(sites: int, services: int, points: int, bins: int, minutes: int) -> Tally:
+    """Before the first minute."""
+    by_service = (np.zeros(services) for _ in range(5))
+    by_site = (np.zeros(sites) for _ in range(6))
+    mass = np.zeros((services, points, 2, bins))
+    return Tally(*by_service, *by_site, mass, {name: np.zeros(minutes) for name in SERIES})
