@@ -1,4 +1,8 @@
-"""Admission and choice, request by request: pure, called by gateways and sites."""
+"""Admission and choice, request by request: pure, called by gateways and sites.
+
+Plain Python, so that gateways and sites start without a compiler; `control.compiled` makes the very
+same source callable from compiled code.
+"""
 
 from __future__ import annotations
 
@@ -38,5 +42,14 @@ def order(weights: Sequence[float], in_flight: Sequence[int]) -> list[int]:
     Returns:
         indices into `weights`; ties go to the earlier candidate.
     """
-    price = [(held + 1) / weight for weight, held in zip(weights, in_flight, strict=True)]
-    return sorted(range(len(price)), key=price.__getitem__)
+    # Sorting by insertion: candidates are few, and compiled code can do it too.
+    price = [(in_flight[at] + 1) / weights[at] for at in range(len(weights))]
+    found = list(range(len(price)))
+    for place in range(1, len(found)):
+        here = found[place]
+        before = place
+        while before > 0 and price[found[before - 1]] > price[here]:
+            found[before] = found[before - 1]
+            before -= 1
+        found[before] = here
+    return found

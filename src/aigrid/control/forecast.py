@@ -1,17 +1,124 @@
-"""What will be needed next. Today: the last value, corrected within a heartbeat."""
+"""What will be needed next: a profile by time of day, corrected by what was seen last.
+
+A day is cut into bins. Each row (a site, or an origin and a service) learns mean and spread of
+every bin with exponential forgetting. A forecast is the mean at the time asked for, plus what is
+left by then of the present deviation (an autoregression of order 1; Box and Jenkins, 'Time Series
+Analysis', ch. 5), plus z standard deviations of what cannot be known yet.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
 from aigrid.core.state import FloatColumn
 
+DAY_MIN = 1440.0
+BINS = 96
+# What is left of a deviation after a minute. Ten minutes later a third is left.
+MEMORY_PER_MIN = 0.9
 
-def radio_need(need_cores: FloatColumn) -> FloatColumn:
-    """Compute that the radio will need until the next heartbeat, in cores, one value a site.
+Bins = NDArray[np.float32]
+
+
+class DailyProfile(NamedTuple):
+    """Mean and spread by time of day.
+
+    Attributes:
+        mean: (rows, bins) float32; column-wise in memory, since one bin is read at a time.
+        spread: (rows, bins) float32, standard deviation around the mean, likewise.
+        seen: (bins,) float32, how many values each bin has learned from; 0 means it knows nothing.
+    """
+
+    mean: Bins
+    spread: Bins
+    seen: Bins
+
+
+def empty(rows: int, bins: int = BINS) -> DailyProfile:
+    """A profile that knows nothing and forecasts that things stay as they are."""
+    return DailyProfile(
+        np.zeros((rows, bins), np.float32, order="F"),
+        np.zeros((rows, bins), np.float32, order="F"),
+        np.zeros(bins, np.float32),
+    )
+
+
+def learn(profile: DailyProfile, at_min: float, value: FloatColumn, rate: float) -> None:
+    """Learn what was seen, in place.
+
+    The first values of a bin weigh alike; later ones enter with `rate`, older ones fade.
 
     Args:
-        need_cores: (N,) the high quantile that each site measured last.
+        profile: to change.
+        at_min: time of day, minutes; taken modulo a day.
+        value: (rows,) what was seen.
+        rate: weight of a new value, 0 to 1.
     """
-    return need_cores
+    at = _bin(profile, at_min)
+    weight = max(rate, 1.0 / (float(profile.seen[at]) + 1.0))
+    _learn(profile.mean[:, at], profile.spread[:, at], np.asarray(value, np.float64), weight)
+    profile.seen[at] += 1.0
+
+
+def ahead(
+    profile: DailyProfile, now_min: float, ahead_min: float, value: FloatColumn, z: float
+) -> FloatColumn:
+    """The value to reckon with, `ahead_min` from now.
+
+    Bins that know nothing forecast the present value, with no spread.
+
+    Args:
+        profile: what was learned.
+        now_min: present time of day, minutes.
+        ahead_min: how far ahead, minutes.
+        value: (rows,) seen now.
+        z: standard deviations to add; 4.26 is the quantile 1 - 1e-5 of a normal distribution.
+
+    Returns:
+        (rows,) float64, 0 or more.
+    """
+    here, there = _bin(profile, now_min), _bin(profile, now_min + ahead_min)
+    seen_now = np.asarray(value, np.float64)
+    if profile.seen[here] == 0.0 or profile.seen[there] == 0.0:
+        return np.maximum(seen_now, 0.0)
+    kept = MEMORY_PER_MIN**ahead_min
+    unknown = z * (1.0 - kept * kept) ** 0.5
+    value_ahead: FloatColumn = _ahead(
+        profile.mean[:, here],
+        profile.mean[:, there],
+        profile.spread[:, there],
+        seen_now,
+        kept,
+        unknown,
+    )
+    return value_ahead
+
+
+def _bin(profile: DailyProfile, at_min: float) -> int:
+    bins = len(profile.seen)
+    return int(at_min % DAY_MIN * bins / DAY_MIN) % bins
+
+
+@njit(cache=True, nogil=True)
+def _learn(mean, spread, value, weight):  # type: ignore[no-untyped-def]
+    for row in range(len(value)):
+        off = value[row] - mean[row]
+        variance = (1.0 - weight) * (spread[row] * spread[row] + weight * off * off)
+        mean[row] += weight * off
+        spread[row] = variance**0.5
+
+
+@njit(cache=True, nogil=True)
+def _ahead(here, there, spread, value, kept, unknown):  # type: ignore[no-untyped-def]
+    found = np.empty(len(value))
+    for row in range(len(value)):
+        guess = there[row] + kept * (value[row] - here[row]) + unknown * spread[row]
+        found[row] = max(guess, 0.0)
+    return found
 
 
 def ai_demand(running: FloatColumn, waiting: FloatColumn) -> FloatColumn:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aigrid.control import forecast, guard, place, route
+from aigrid.control import guard, place, route
 from aigrid.control.policy import Policy
 from aigrid.core.events import (
     AskToJoin,
@@ -237,7 +237,7 @@ class Orchestrator:
 
     def _guard(self, now_s: float, row: int) -> Iterator[Command]:
         sites, one = self.state.sites, slice(row, row + 1)
-        need_cores = forecast.radio_need(sites.radio_need_cores[one])
+        need_cores = sites.radio_need_cores[one]
         new = guard.shares(
             self.policy,
             need_cores,

@@ -5,15 +5,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aigrid.control.fill import split, waterfill
 from aigrid.control.forecast import ai_demand
+from aigrid.control.neighbours import EARTH_RADIUS_KM, FIBRE_MS_PER_KM, hop_ms, reach
 from aigrid.control.policy import Policy
 from aigrid.core.routing import ANY_ORIGIN, RoutingTable
 from aigrid.core.state import NO_VERSION, UP, GridState
 
-EARTH_RADIUS_KM = 6371.0
-# Light in fibre: c / 1.468 (ITU-T G.652 group index) is 4.9 microseconds a km; cables run longer
-# than the crow flies by about 1.4 (Bozkurt et al., 'Why is the Internet so slow?!', PAM 2017).
-FIBRE_MS_PER_KM = 0.0049 * 1.4
+__all__ = [
+    "FIBRE_MS_PER_KM",
+    "candidates",
+    "capacity",
+    "changed",
+    "hop_ms",
+    "one_way_ms",
+    "reach",
+    "split",
+    "table",
+    "waterfill",
+]
 
 
 def one_way_ms(
