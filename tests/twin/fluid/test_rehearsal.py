@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import small
+from tests.twin.fluid import small
 
 from aigrid.twin.fluid import rehearse
 from aigrid.twin.fluid.policies import PLANS

@@ -3,7 +3,7 @@
 
 A counter goes through the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast Splittable
 Pseudorandom Number Generators", OOPSLA 2014). Sixteen of its bits choose one of 65,536 equally
-likely normal deviates, so that one draw makes four of them; the largest is 4.17 standard deviations.
+likely normal deviates, so that one draw makes four of them; the largest is 4.3 standard deviations.
 """
 
 from __future__ import annotations

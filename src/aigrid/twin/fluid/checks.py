@@ -45,7 +45,7 @@ class Where:
         site = "all sites" if row < 0 else f"site {self.ground.network.names[row]}"
         return RuleBrokenError(
             f"policy {self.policy}, minute {self.minute}, {site}: {rule}: {value}",
-            next_step="report it with the scenario and the seed; the rehearsal is not to be trusted",
+            next_step="report it with the scenario and the seed, and do not trust the rehearsal",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,7 +236,8 @@ class Day:
         pushed = self._arrive[:, :upper].copy()
         for level in reversed(self._ground.levels):
             self._threads.each(self._serve, parts(level))
-            self._refused += self._threads.each(lambda s, rows=level: self._up(s, rows), services)
+            up = partial(self._up, rows=level)
+            self._refused += self._threads.each(up, services)
         self._threads.each(lambda s: self._join(s, upper, pushed[s]), services)
         good = self._threads.each(self._account, services)
         served = self._served.sum(axis=1)

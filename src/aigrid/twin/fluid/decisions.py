@@ -1,4 +1,4 @@
-"""What the orchestrator decides for every site: shares, placement, routes. The kernels are its own."""
+"""What the orchestrator decides for every site, by its own kernels: shares, placement, routes."""
 
 from __future__ import annotations
 

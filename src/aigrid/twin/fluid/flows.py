@@ -161,6 +161,8 @@ def serve(
     refused here. Where all want more than there is, services get equal time.
 
     Args:
+        first: row.
+        last: row after the last.
         share: (N,) of compute that AI may use.
         compute: (N,) devices.
         type_of: (N,) rows of the tables below.

@@ -18,10 +18,12 @@ from aigrid.twin.models.latency import stretched, tpot_cdf, ttft_cdf
 from aigrid.twin.models.queues import Stream, merged, stream_of
 
 Floats = NDArray[np.float64]
-LOADS = np.array(
-    [0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975]
-    + [1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0]
-)
+# fmt: off
+LOADS = np.array((
+    0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975,
+    1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0,
+))
+# fmt: on
 LOAD_STEPS = 64
 LOAD_LOOKUP = np.array(
     [int(np.argmin(np.abs(LOADS - (i + 0.5) / LOAD_STEPS))) for i in range(4 * LOAD_STEPS)],

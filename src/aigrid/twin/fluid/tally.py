@@ -67,7 +67,9 @@ class Tally:
 
 def empty(sites: int, services: int, points: int, bins: int, minutes: int) -> Tally:
     """Before the first minute."""
-    by_service = (np.zeros(services) for _ in range(5))
-    by_site = (np.zeros(sites) for _ in range(6))
-    mass = np.zeros((services, points, 2, bins))
-    return Tally(*by_service, *by_site, mass, {name: np.zeros(minutes) for name in SERIES})
+    return Tally(
+        *np.zeros((5, services)),
+        *np.zeros((6, sites)),
+        mass=np.zeros((services, points, 2, bins)),
+        series={name: np.zeros(minutes) for name in SERIES},
+    )

@@ -1,9 +1,10 @@
-"""A few threads for kernels that hold no lock; what they compute does not depend on their number."""
+"""A few threads for kernels without locks; what they find does not depend on their number."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import TracebackType
 from typing import TypeVar
 
@@ -50,4 +51,4 @@ def parts(rows: slice) -> list[slice]:
     if size < SMALL:
         return [rows]
     edges = [rows.start + size * part // PARTS for part in range(PARTS + 1)]
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(edges)]
