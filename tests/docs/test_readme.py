@@ -1,4 +1,4 @@
-"""The README's commands, run in order and as written, in a clone with a grid (see conftest).
+"""The commands of the pages, run in order and as written, in a clone with a grid (see conftest).
 
 A comment above a block may say that it is replaced, or what it needs:
 `<!-- docs-test: replaced, WHY -->` and `<!-- docs-test: needs PROGRAM -->`.
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.docs.conftest import Newcomer
+
+from aigrid.twin.report.words import MEANINGS
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(?:<!-- docs-test: (.*?) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
@@ -28,7 +30,14 @@ class Block:
         return self.text.splitlines()[0][:50]
 
 
-BLOCKS = [Block(*found) for found in BLOCK.findall((ROOT / "README.md").read_text())]
+README, TWIN = ROOT / "README.md", ROOT / "docs" / "HOW-THE-TWIN-WORKS.md"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    return [Block(*found) for found in BLOCK.findall(page.read_text())]
+
+
+BLOCKS, TWIN_BLOCKS = blocks_of(README), blocks_of(TWIN)
 
 
 def test_only_the_long_commands_are_replaced() -> None:
@@ -43,9 +52,10 @@ def test_every_target_of_make_that_the_readme_names_exists() -> None:
     assert {command.removeprefix("make ") for command in FULL_RUN_ONLY} <= set(targets)
 
 
-def test_every_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text()):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", [README, TWIN], ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
 
 
 @pytest.mark.grid
@@ -59,6 +69,21 @@ def test_block_runs_as_written(newcomer: Newcomer, block: Block) -> None:
     ran = newcomer.run(script)
     assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.grid
+@pytest.mark.parametrize("block", TWIN_BLOCKS, ids=str)
+def test_block_of_the_twins_page_runs_as_written(newcomer: Newcomer, block: Block) -> None:
+    test_block_runs_as_written(newcomer, block)
+
+
+def test_the_twins_page_names_every_figure_and_only_files_that_exist() -> None:
+    text = TWIN.read_text()
+    for name, meaning in MEANINGS.items():
+        assert f"| `{name}` | {meaning} |" in text
+    for name in re.findall(r"`((?:twin|models|control)/[\w./]+)`", text):
+        path = ROOT / "src" / "aigrid" / name.replace("models/", "twin/models/", 1)
+        assert path.exists(), name
 
 
 def _skip_without(remark: str) -> None:
