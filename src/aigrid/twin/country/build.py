@@ -182,10 +182,12 @@ def _nearest(latitude: Floats, longitude: Floats, factory: Floats) -> NDArray[np
         np.hypot(latitude - lat, (longitude - lon) * np.cos(np.radians(lat)))
         for lat, lon in factory
     ]
-    return np.argmin(away, axis=0)
+    nearest: NDArray[np.int64] = np.argmin(away, axis=0)
+    return nearest
 
 
 def _names(kind: NDArray[np.int8]) -> NDArray[np.str_]:
     numbers = np.concatenate([np.arange((kind == k).sum()) for k in (FACTORY, HUB, TOWER)]) + 1
     words = np.array(["factory-", "hub-", "tower-"])[kind]
-    return np.char.add(words, numbers.astype(str))
+    names: NDArray[np.str_] = np.char.add(words, numbers.astype(str))
+    return names
