@@ -49,7 +49,7 @@ def outcome_of(
             radio_used / max(ground.compute[towers].sum() * minutes, 1e-9)
         ),
         idle_reclaimed=float(sums.share_sum[towers].sum() / max(idle, 1e-9)),
-        tokens_per_s_mean=float(sums.tokens_sum.sum() / minutes),
+        tokens_per_s_mean=float(sums.tokens_sum.sum() / minutes / 60.0),
         requests=float(sums.came.sum()),
         served=float(sums.served.sum()),
         refused=float(sums.refused.sum()),
@@ -110,8 +110,8 @@ def _books(
     country = ground.country
     a_day = DAY_MIN / country.minutes
     capital = _capital_usd(plan, ground)
-    revenue = float(sums.served @ ground.value_usd) * a_day
-    tokens = float(sums.tokens_sum.sum()) * 60.0 * a_day
+    revenue = float((sums.served * ground.value_usd).sum()) * a_day
+    tokens = float(sums.tokens_sum.sum()) * a_day
     whole = money.whole_site(
         country.money,
         capital_usd=capital,
@@ -155,7 +155,7 @@ def _regions(ground: Ground, sums: Tally, state: RadioState) -> dict[str, Floats
         "utilisation": _ratio(total(state.used_sum + sums.busy_sum), compute),
         "share_mean": _ratio(total(sums.share_sum), compute),
         "radio_miss_rate": _ratio(total(state.miss_sum), radios),
-        "tokens_per_s": total(sums.tokens_sum) / minutes,
+        "tokens_per_s": total(sums.tokens_sum) / minutes / 60.0,
         "served": _ratio(total(sums.answered), asked),
         "slo_attainment": _ratio(total(sums.promised), asked),
     }

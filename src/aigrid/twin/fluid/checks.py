@@ -89,20 +89,29 @@ def allowed(where: Where, placed: NDArray[np.bool_]) -> None:
         raise where.broken("a service outside its regions or kinds", int(row), name)
 
 
-def within_compute(where: Where, share: Floats, served: Floats) -> None:
+def within_compute(where: Where, share: Floats, served: Floats, rows: slice) -> None:
     """No site works more than its share, and none serves what it may not.
 
     Args:
         where: it happened.
         share: (N,) of compute for AI.
         served: (S, N) requests of the minute.
+        rows: to look at.
     """
     ground = where.ground
     row = _over_compute(
-        share, ground.compute, served, ground.work_s, ground.type_of, ground.allowed, TOLERANCE
+        rows.start,
+        rows.stop,
+        share,
+        ground.compute,
+        served,
+        ground.work_s,
+        ground.type_of,
+        ground.allowed,
+        TOLERANCE,
     )
     if row >= 0:
-        work = float(served[:, row] @ ground.work_s[:, ground.type_of[row]]) / MINUTE_S
+        work = float((served[:, row] * ground.work_s[:, ground.type_of[row]]).sum()) / MINUTE_S
         limit = share[row] * ground.compute[row]
         bad = [
             s.name
@@ -117,8 +126,8 @@ def within_compute(where: Where, share: Floats, served: Floats) -> None:
 
 
 @njit(**_OPTIONS)
-def _over_compute(share, compute, served, work_s, type_of, allowed, tolerance):
-    for row in range(len(share)):
+def _over_compute(first, last, share, compute, served, work_s, type_of, allowed, tolerance):
+    for row in range(first, last):
         work = 0.0
         for s in range(len(served)):
             some = served[s, row]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aigrid.control.policy import Policy
-from aigrid.twin.fluid import chance, checks, demand, flows, radio, tally
+from aigrid.twin.fluid import chance, checks, demand, flows, paths, radio, sites, tally
 from aigrid.twin.fluid.decisions import Orchestrator
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.policies import Plan
@@ -67,7 +67,7 @@ class Day:
         threads: Threads,
         trace: Trace,
     ) -> None:
-        sites, services = len(ground.network), len(ground.country.services)
+        count, services = len(ground.network), len(ground.country.services)
         upper = ground.levels[-1].start
         self._ground, self._plan, self._tables = ground, plan, tables
         self._responses, self._known, self._seed = responses, known, seed
@@ -75,16 +75,19 @@ class Day:
         fixed = radio.need_at_peak(ground, tables)
         self.orchestrator = Orchestrator(ground, plan, policy, known, responses, fixed, threads)
         self._rates = demand.by_customer(ground.country)
-        self._rows = parts(slice(0, sites))
-        self._arrive, self._line = np.zeros((services, sites)), np.zeros((services, sites))
-        self._served, self._over = np.zeros((services, sites)), np.zeros((services, sites))
-        self._point = np.zeros(sites, np.int32)
-        self._busy, self._work, self._load = (np.zeros(sites) for _ in range(3))
-        self._paths = np.zeros((services, sites, len(PATH_MS)), np.float32)
+        self._came, self._refused, self._in_line = np.zeros((3, services))
+        self._made = 0.0
+        self._rows = parts(slice(0, count))
+        self._arrive, self._line = np.zeros((services, count)), np.zeros((services, count))
+        self._served, self._over = np.zeros((services, count)), np.zeros((services, count))
+        self._point = np.zeros(count, np.int32)
+        self._busy, self._work, self._load = (np.zeros(count) for _ in range(3))
+        self._paths = np.zeros((services, count, len(PATH_MS)), np.float32)
         self._joined = np.zeros((services, upper, len(PATH_MS)), np.float32)
         self._up_paths = np.zeros((services, upper, len(PATH_MS)))
-        self._stays, self._good = np.ones((services, sites)), np.zeros((services, sites))
-        self._crossing, self._link_ms = np.zeros((services, sites)), np.zeros(sites)
+        self._spans = np.zeros((services, count, 2), np.uint8)
+        self._stays, self._good = np.ones((services, count)), np.zeros((services, count))
+        self._crossing, self._link_ms = np.zeros((services, count)), np.zeros(count)
         self._way_bin = PATH_LOOKUP[
             np.minimum((2.0 * ground.above_ms * PATH_STEPS).astype(np.int64), len(PATH_LOOKUP) - 1)
         ]
@@ -94,7 +97,7 @@ class Day:
         )
         self._seen_mass = np.zeros((services, responses.points, 2, len(PATH_MS)))
         self.tally = tally.empty(
-            sites, services, responses.points, len(PATH_MS), ground.country.minutes
+            count, services, responses.points, len(PATH_MS), ground.country.minutes
         )
 
     def run(self, on_progress: Callable[[int], None]) -> tally.Tally:
@@ -107,7 +110,7 @@ class Day:
         for minute in range(minutes):
             self._minute(minute)
             on_progress(minute + 1)
-        self.tally.in_flight = self._line.sum(axis=1)
+        self.tally.in_flight = self._in_line
         return self.tally
 
     def _minute(self, minute: int) -> None:
@@ -165,7 +168,7 @@ class Day:
 
     def _mix(self, s: int) -> None:
         ground, decided = self._ground, self.orchestrator.decided
-        flows.mix(
+        paths.mix(
             ground.reach,
             decided.weight[s],
             decided.expected[s],
@@ -175,6 +178,7 @@ class Day:
             PATH_LOOKUP,
             PATH_STEPS,
             self._paths[s],
+            self._spans[s],
             self._stays[s],
             self._crossing[s],
         )
@@ -185,7 +189,7 @@ class Day:
         rows = np.unique(self._hub[self._hub >= 0])
         if not len(rows):
             return
-        tokens_per_s = self._tokens @ self._crossing[:, rows]
+        tokens_per_s = (self._tokens[:, None] * self._crossing[:, rows]).sum(axis=0)
         loads = link_load(path.background, tokens_per_s, path.bytes_per_token, path.hub_gbit_per_s)
         for row, load in zip(rows, loads, strict=True):
             self._link_ms[row] = link_wait_ms(load, path.hub_gbit_per_s)
@@ -224,38 +228,41 @@ class Day:
         self.tally.refused += came
         self._refused = came
         self._came = came
+        self._made = 0.0
 
     def _flow(self, minute: int) -> None:
         services = range(len(self._rates))
-        before = self._line.sum(axis=1)
-        lost = np.array(self._threads.each(self._push, services))
-        self._came = self._known.requests.rate.sum(axis=1) * MINUTE_S
-        self._refused = lost * MINUTE_S
+        before = self._in_line
+        pushed = np.array(self._threads.each(self._push, services)) * MINUTE_S
+        self._came, self._refused = pushed[:, 0], pushed[:, 1]
         self._up_paths[:] = 0.0
         upper = self._ground.levels[-1].start
-        pushed = self._arrive[:, :upper].copy()
+        came_there = self._arrive[:, :upper].copy()
         for level in reversed(self._ground.levels):
             self._threads.each(self._serve, parts(level))
             up = partial(self._up, rows=level)
             self._refused += self._threads.each(up, services)
-        self._threads.each(lambda s: self._join(s, upper, pushed[s]), services)
-        good = self._threads.each(self._account, services)
-        served = self._served.sum(axis=1)
+        self._threads.each(lambda s: self._join(s, upper, came_there[s]), services)
+        good, served, self._in_line = np.array(self._threads.each(self._account, services)).T
         where = checks.Where(self._plan.name, minute, self._ground)
-        checks.conserved(where, self._came, served, self._refused, before, self._line.sum(axis=1))
-        checks.within_compute(where, self.orchestrator.decided.share, self._served)
+        checks.conserved(where, self._came, served, self._refused, before, self._in_line)
+        share = self.orchestrator.decided.share
+        within = partial(checks.within_compute, where, share, self._served)
+        self._threads.each(within, self._rows)
         self.tally.came += self._came
         self.tally.served += served
         self.tally.refused += self._refused
         self.tally.good += good
+        self._made = float((self._tokens * served).sum()) / MINUTE_S
 
-    def _push(self, s: int) -> float:
+    def _push(self, s: int) -> tuple[float, float]:
         weight, rate = self.orchestrator.decided.weight[s], self._known.requests.rate[s]
-        return float(flows.push(self._ground.reach, weight, rate, self._arrive[s]))
+        found: tuple[float, float] = flows.push(self._ground.reach, weight, rate, self._arrive[s])
+        return found
 
     def _serve(self, rows: slice) -> None:
         ground, decided = self._ground, self.orchestrator.decided
-        flows.serve(
+        sites.serve(
             rows.start,
             rows.stop,
             decided.share,
@@ -282,6 +289,10 @@ class Day:
             self._busy,
             self._work,
             self._load,
+            self._tokens,
+            self.tally.busy_sum,
+            self.tally.share_sum,
+            self.tally.tokens_sum,
         )
 
     def _up(self, s: int, rows: slice) -> float:
@@ -297,44 +308,40 @@ class Day:
         return float(refused)
 
     def _join(self, s: int, upper: int, came: Floats) -> None:
-        flows.join_paths(0, upper, came, self._up_paths[s], self._paths[s], self._joined[s])
+        paths.join_paths(0, upper, came, self._up_paths[s], self._paths[s], self._joined[s])
 
-    def _account(self, s: int) -> float:
-        good = flows.account(
+    def _account(self, s: int) -> tuple[float, float, float]:
+        found: tuple[float, float, float] = paths.account(
             self._served[s],
+            self._line[s],
             self._point,
             self._paths[s],
             self._joined[s],
+            self._spans[s],
             self._stays[s],
             self._responses.warm[s],
             self._responses.kept[s],
             self.tally.mass[s],
             self._good[s],
         )
-        return float(good)
+        return found
 
     def _add_up(self, minute: int) -> None:
         ground, known, sums = self._ground, self._known, self.tally
-        share, everything = self.orchestrator.decided.share, ground.compute.sum()
-        given = share * ground.compute
-        sums.busy_sum += self._busy
-        sums.share_sum += given
-        made = self._tokens @ self._served / MINUTE_S
-        sums.tokens_sum += made
-        radio_used = known.radio.used.sum() / everything
+        everything, radios = ground.compute.sum(), max(int(ground.has_radio.sum()), 1)
+        given = (self.orchestrator.decided.share * ground.compute).sum()
+        radio_used, busy = known.radio.used.sum() / everything, self._busy.sum() / everything
         values = {
             "radio": radio_used,
-            "ai": self._busy.sum() / everything,
-            "utilisation": radio_used + self._busy.sum() / everything,
+            "ai": busy,
+            "utilisation": radio_used + busy,
             "ai_work": self._work.sum() / everything,
-            "share_mean": given.sum() / everything,
-            "radio_miss": known.radio.miss[ground.has_radio].mean()
-            if ground.has_radio.any()
-            else 0,
+            "share_mean": given / everything,
+            "radio_miss": known.radio.miss.sum() / radios,
             "requests_per_s": self._came.sum() / MINUTE_S,
-            "tokens_per_s": made.sum(),
+            "tokens_per_s": self._made,
             "refused_per_s": self._refused.sum() / MINUTE_S,
-            "in_line": self._line.sum(),
+            "in_line": self._in_line.sum(),
         }
         for name, value in values.items():
             sums.series[name][minute] = value
@@ -369,7 +376,7 @@ class Day:
         for _ in self._ground.levels[1:]:
             taken[higher] = (own + (1.0 - own) * taken[above])[higher]
             kept[higher] = (own * self._good[s] + (1.0 - own) * kept[above])[higher]
-        flows.origins(
+        paths.origins(
             self._ground.reach,
             self.orchestrator.decided.weight[s],
             self._known.requests.rate[s],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aigrid.control import fill, forecast, guard, place
 from aigrid.control.policy import Policy
-from aigrid.twin.fluid import baselines, flows
+from aigrid.twin.fluid import baselines, flows, sites
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.policies import FIXED, GUARD, LEAST_LOADED, NEAREST, WATERFILL, Plan
 from aigrid.twin.fluid.responses import LOAD_LOOKUP, LOAD_STEPS, Responses
@@ -72,25 +72,25 @@ class Orchestrator:
         fixed_need: Floats,
         threads: Threads,
     ) -> None:
-        sites, services = len(ground.network), len(ground.country.services)
+        count, services = len(ground.network), len(ground.country.services)
         self._ground, self._plan, self._policy, self._known = ground, plan, policy, known
         self._responses, self._fixed, self._threads = responses, fixed_need, threads
         self._work_s = ground.by_site(ground.work_s)
         self._memory_need_gb = ground.by_site(ground.memory_need_gb)
         self._load_s = ground.by_site(ground.load_s)
         self._memory_gb = np.array([kind.memory_gb for kind in ground.types])[ground.type_of]
-        self._elapsed_s = np.full(sites, MINUTE_S)
-        self._below = np.zeros((sites, services))
-        self._site_ms = np.zeros((services, sites))
+        self._elapsed_s = np.full(count, MINUTE_S)
+        self._below = np.zeros((count, services))
+        self._site_ms = np.zeros((services, count))
         no_radio = ~ground.has_radio & ground.sells
         self.decided = Decided(
             share=no_radio.astype(np.float64),
-            need=np.zeros(sites),
+            need=np.zeros(count),
             blocked=None,
-            resident=np.zeros((sites, services), np.bool_),
-            loading_s=np.zeros((services, sites), np.float32),
-            ready=np.zeros((services, sites), np.float32),
-            expected=np.zeros((services, sites)),
+            resident=np.zeros((count, services), np.bool_),
+            loading_s=np.zeros((services, count), np.float32),
+            ready=np.zeros((services, count), np.float32),
+            expected=np.zeros((services, count)),
             weight=[np.zeros(ground.reach.shape, np.float32) for _ in range(services)],
         )
 
@@ -103,10 +103,15 @@ class Orchestrator:
             decided.share = np.where(ground.has_radio, np.clip(left, 0.0, 1.0), decided.share)
         if self._plan.shares != GUARD or not self._plan.sells_ai:
             return
-        decided.need = forecast.ahead(known.need, minute - 1, 1, known.radio.need, RADIO_Z)
+        seen = [(known.need, known.radio.need)]
         if known.slot_need is not None:
-            slot = forecast.ahead(known.slot_need, minute - 1, 1, known.radio.slot_need, RADIO_Z)
-            decided.blocked = guard.blocked(slot, ground.compute, ground.preemption)
+            seen.append((known.slot_need, known.radio.slot_need))
+        found = self._threads.each(
+            lambda pair: forecast.ahead(pair[0], minute - 1, 1, pair[1], RADIO_Z), seen
+        )
+        decided.need = found[0]
+        if known.slot_need is not None:
+            decided.blocked = guard.blocked(found[1], ground.compute, ground.preemption)
         missed = known.radio.miss > self._policy.guard_miss_rate
         decided.share = guard.shares(
             self._policy,
@@ -135,8 +140,7 @@ class Orchestrator:
         rate = known.requests.rate
         found = forecast.ahead(known.demand, minute - 1, ahead_min, rate.reshape(-1), 0.0)
         decided.expected = found.reshape(rate.shape)
-        own = np.ascontiguousarray(decided.expected.T)
-        flows.below(self._ground.above, own, self._below)
+        flows.below(self._ground.above, decided.expected, self._below)
 
     def place(self, is_first: bool) -> None:
         """Decide what stands where; what is new loads first, unless the day begins with it."""
@@ -208,7 +212,7 @@ class Orchestrator:
         self, s: int, spare: Floats, load: Floats, previous: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
         decided, ground, country = self.decided, self._ground, self._ground.country
-        flows.site_times(
+        sites.site_times(
             decided.share,
             ground.compute,
             ground.type_of,

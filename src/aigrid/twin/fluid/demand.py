@@ -109,7 +109,7 @@ def _minute(first, last, start, memory, spread, rates, normals, customers, devia
         for s in range(len(rates)):
             z = memory * deviation[s, row] + fresh * chance.normal(bits, s, normals)
             deviation[s, row] = z
-            factor = np.exp(spread * z - 0.5 * spread * spread)
+            factor = chance.exponential(spread * z - 0.5 * spread * spread)
             rate[s, row] = customers[row] * rates[s] * factor
 
 

@@ -166,7 +166,7 @@ def _minute(
         z = chance.normal(chance.draw(start, row), 0, normals)
         z = memory * deviation[row] + fresh * z
         deviation[row] = z
-        factor = np.exp(spread * z - 0.5 * spread * spread)
+        factor = chance.exponential(spread * z - 0.5 * spread * spread)
         load = min(shapes[shape[row]] * peak[row] * factor, 1.0)
         temporal = preemption[row] < 1.0
         kept = compute[row] * (1.0 - share[row])

@@ -207,7 +207,7 @@ def ttft_counts(
         left = (inner[None, :] - path_s[p, None]) * SPEEDS[v, None]
         below = np.interp(left, _EDGES_S, found.ttft[s, t, prefix, place], left=0.0)
         weight = shaped[t, v, place, prefix, p]
-        total[:-1] += weight @ below
+        total[:-1] += (weight[:, None] * below).sum(axis=0)
         total[-1] += weight.sum()
     return np.maximum(np.diff(total, prepend=0.0), 0.0)
 

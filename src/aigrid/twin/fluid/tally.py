@@ -39,7 +39,7 @@ class Tally:
         asked: (N,) sampled requests a second of origins, for the map.
         answered: (N,) of them.
         promised: (N,) of them, within TTFT and TPOT.
-        tokens_sum: (N,) of tokens a second that sites made, over minutes.
+        tokens_sum: (N,) tokens of requests that sites served.
         mass: (S, O, 2, P) requests at operating points.
         seconds: real time by phase.
         series: name to (minutes,).
@@ -67,9 +67,20 @@ class Tally:
 
 def empty(sites: int, services: int, points: int, bins: int, minutes: int) -> Tally:
     """Before the first minute."""
+    came, served, refused, good, in_flight = np.zeros((5, services))
+    busy_sum, share_sum, asked, answered, promised, tokens_sum = np.zeros((6, sites))
     return Tally(
-        *np.zeros((5, services)),
-        *np.zeros((6, sites)),
+        came=came,
+        served=served,
+        refused=refused,
+        good=good,
+        in_flight=in_flight,
+        busy_sum=busy_sum,
+        share_sum=share_sum,
+        asked=asked,
+        answered=answered,
+        promised=promised,
+        tokens_sum=tokens_sum,
         mass=np.zeros((services, points, 2, bins)),
         series={name: np.zeros(minutes) for name in SERIES},
     )

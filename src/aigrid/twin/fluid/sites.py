@@ -1,0 +1,193 @@
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call"
+"""A minute inside the sites: compute among services, lines, refusals, predicted times."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+MINUTE_S = 60.0
+
+
+@njit(**_OPTIONS)
+def _fair(offered, work, capacity, given):
+    """Divide seconds of work among services in equal parts; who needs less leaves the rest."""
+    services = len(offered)
+    left, open_ = capacity, 0
+    for s in range(services):
+        given[s] = 0.0
+        if offered[s] > 0.0:
+            open_ += 1
+    for _ in range(services):
+        if open_ == 0 or left <= 0.0:
+            break
+        part = left / open_
+        done = 0
+        for s in range(services):
+            need = offered[s] * work[s] - given[s]
+            if need > 0.0 and need <= part:
+                given[s] += need
+                left -= need
+                done += 1
+        if done == 0:
+            for s in range(services):
+                if offered[s] * work[s] - given[s] > 0.0:
+                    given[s] += part
+            break
+        open_ -= done
+
+
+@njit(**_OPTIONS)
+def serve(
+    first,
+    last,
+    share,
+    compute,
+    type_of,
+    work_s,
+    lost_s,
+    line_limit,
+    together,
+    stays,
+    ready,
+    arrive,
+    line,
+    blocked,
+    busy_table,
+    load_lookup,
+    load_steps,
+    speed_bins,
+    speed_parts,
+    slowest,
+    served,
+    over,
+    point,
+    busy,
+    work_done,
+    load_seen,
+    tokens,
+    busy_sum,
+    share_sum,
+    tokens_sum,
+):
+    """A minute of the sites `first` to `last`.
+
+    What comes and does not fit the compute waits in line, as many as the line holds; the rest is
+    refused here. Where all want more than there is, services get equal time.
+
+    Args:
+        first: row.
+        last: row after the last.
+        share: (N,) of compute that AI may use.
+        compute: (N,) devices.
+        type_of: (N,) rows of the tables below.
+        work_s: (S, T) device seconds of a request whose session stayed.
+        lost_s: (S, T) further, where its prefix is lost.
+        line_limit: (S, T) requests in line, for a group of devices.
+        together: devices of a group.
+        stays: (S, N) sessions that stay.
+        ready: (S, N) float32 part of this minute that the service is loaded; 0: it is not here.
+        arrive: (S, N) requests a second.
+        line: (S, N) requests in line, changed in place.
+        blocked: (S, T, L) part of arrivals that chance finds a full line for.
+        busy_table: (T, L).
+        load_lookup: load bin of a load.
+        load_steps: of that lookup, for a load of 1.
+        speed_bins: how many.
+        speed_parts: of an octave.
+        slowest: octave.
+        served: (S, N) requests of this minute, to fill.
+        over: (S, N) requests refused here, to fill.
+        point: (N,) operating point, to fill.
+        busy: (N,) devices busy, to fill.
+        work_done: (N,) devices' worth of work at full batches, to fill.
+        load_seen: (N,) offered over possible, to fill.
+        tokens: (S,) of a request.
+        busy_sum: (N,) device-minutes busy, added to.
+        share_sum: (N,) device-minutes given to AI, added to.
+        tokens_sum: (N,) tokens, added to.
+    """
+    services = len(work_s)
+    loads = busy_table.shape[1]
+    offered, work, given = np.zeros(services), np.zeros(services), np.zeros(services)
+    for row in range(first, last):
+        devices = share[row] * compute[row]
+        kind = type_of[row]
+        capacity = devices * MINUTE_S
+        share_sum[row] += devices
+        wanted = 0.0
+        for s in range(services):
+            came = arrive[s, row] * MINUTE_S
+            over[s, row] = 0.0
+            served[s, row] = 0.0
+            offered[s] = 0.0
+            if ready[s, row] <= 0.0 or capacity <= 0.0:
+                over[s, row] = came + line[s, row]
+                line[s, row] = 0.0
+                continue
+            work[s] = work_s[s, kind] + (1.0 - stays[s, row]) * lost_s[s, kind]
+            offered[s] = came + line[s, row]
+            if ready[s, row] < 1.0:
+                # Loaded in the middle of the minute: who came before found nobody.
+                over[s, row] = came * (1.0 - ready[s, row])
+                offered[s] -= over[s, row]
+            wanted += offered[s] * work[s]
+        busy[row] = 0.0
+        work_done[row] = 0.0
+        load_seen[row] = 0.0
+        point[row] = 0
+        if wanted <= 0.0:
+            continue
+        load = wanted / capacity
+        load_seen[row] = load
+        at = load_lookup[min(int(load * load_steps), len(load_lookup) - 1)]
+        speed = min(devices, share[row] * together)
+        octave = int((np.log2(speed) - slowest) * speed_parts)
+        octave = min(max(octave, 0), speed_bins - 1)
+        point[row] = (kind * speed_bins + octave) * loads + at
+        total = 0.0
+        for s in range(services):
+            if offered[s] > 0.0:
+                turned = min(arrive[s, row] * MINUTE_S * blocked[s, kind, at], offered[s])
+                if load < 1.0:
+                    offered[s] -= turned
+                    over[s, row] += turned
+                total += offered[s] * work[s]
+        if total <= capacity:
+            for s in range(services):
+                given[s] = offered[s] * work[s]
+        else:
+            _fair(offered, work, capacity, given)
+        groups = max(compute[row] / together, 1.0)
+        used, made = 0.0, 0.0
+        for s in range(services):
+            if offered[s] <= 0.0:
+                line[s, row] = 0.0 if ready[s, row] > 0.0 else line[s, row]
+                continue
+            out = min(given[s] / work[s], offered[s])
+            served[s, row] = out
+            used += given[s]
+            made += out * tokens[s]
+            rest = offered[s] - out
+            kept = min(rest, line_limit[s, kind] * groups)
+            line[s, row] = kept
+            over[s, row] += rest - kept
+        work_done[row] = used / MINUTE_S
+        busy[row] = max(busy_table[kind, at] * devices, work_done[row])
+        busy_sum[row] += busy[row]
+        tokens_sum[row] += made
+
+
+@njit(**_OPTIONS)
+def site_times(
+    share, compute, type_of, together, load, mean_s, load_lookup, load_steps, ready, found
+):
+    """Predicted ms to first token from each site's door: (N,) of one service; infinite if shut."""
+    for row in range(len(share)):
+        speed = min(share[row] * compute[row], share[row] * together)
+        if speed <= 0.0 or ready[row] <= 0.0:
+            found[row] = np.inf
+        else:
+            at = load_lookup[min(int(load[row] * load_steps), len(load_lookup) - 1)]
+            found[row] = mean_s[type_of[row], at] / speed * 1e3
