@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aigrid.app.bundled import find_bundled
-from aigrid.core.errors import ConfigurationError
+from aigrid.core.errors import AigridError
 from aigrid.twin.country.files import load_country
 from aigrid.twin.country.network import FACTORY, HUB, TOWER
 
@@ -68,5 +68,5 @@ def test_same_seed_same_country(tmp_path):
 )
 def test_what_is_wrong_is_named_with_where(tmp_path, old, new, says):
     assert old in REGION
-    with pytest.raises(ConfigurationError, match=says):
+    with pytest.raises(AigridError, match=says):
         loaded(tmp_path, REGION.replace(old, new))

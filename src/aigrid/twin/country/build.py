@@ -165,7 +165,7 @@ def _ranks(values: Floats) -> NDArray[np.int64]:
 def _apportion(people: Floats, towers: int) -> NDArray[np.int64]:
     """Towers by population, largest remainders first, one at least each."""
     exact = people / people.sum() * towers
-    whole = np.maximum(exact.astype(np.int64), 1)
+    whole: NDArray[np.int64] = np.maximum(exact.astype(np.int64), 1)
     missing = towers - int(whole.sum())
     if missing > 0:
         whole[np.argsort(whole - exact, kind="stable")[:missing]] += 1
