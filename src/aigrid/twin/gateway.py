@@ -71,6 +71,8 @@ class SimulatedGateway:
         sites: by name.
         on_end: called with each request that ended.
         table: the routing table in force.
+        there_s: draws a way to a site; the physics' hop where None.
+        back_s: likewise, of an answer's way back.
     """
 
     physics: Physics
@@ -78,6 +80,8 @@ class SimulatedGateway:
     sites: Mapping[str, SimulatedSite]
     on_end: Callable[[Request], None]
     table: RoutingTable = field(default_factory=RoutingTable)
+    there_s: Callable[[], float] | None = None
+    back_s: Callable[[], float] | None = None
     in_flight: dict[str, int] = field(default_factory=dict)
     _suspects: dict[str, float] = field(default_factory=dict)
     _at: dict[str, list[_Attempt]] = field(default_factory=dict)
@@ -118,7 +122,8 @@ class SimulatedGateway:
         name, *others = names
         attempt = _Attempt(request, self.sites[name], others)
         self.in_flight[name] = self.in_flight.get(name, 0) + 1
-        self._later(self.physics.hop_s, attempt, self._arrive)
+        there_s = self.there_s() if self.there_s else self.physics.hop_s
+        self._later(there_s, attempt, self._arrive)
 
     def _pause(self, request: Request) -> None:
         """Nobody took it: another round in a moment, unless it has waited for too long."""
@@ -153,13 +158,14 @@ class SimulatedGateway:
     def _answered(self, attempt: _Attempt) -> None:
         self._at[attempt.site.name].remove(attempt)
         arrived = attempt.site.reachable
-        delay_s = self.physics.hop_s if arrived else self.physics.timeout_s
+        back_s = self.back_s() if self.back_s else self.physics.hop_s
+        if attempt.job is not None and attempt.job.first_s >= 0.0:
+            attempt.request.first_s = attempt.job.first_s + back_s
+        delay_s = back_s if arrived else self.physics.timeout_s
         self._later(delay_s, attempt, self._finish if arrived else self._broke)
 
     def _finish(self, attempt: _Attempt) -> None:
         self._leave(attempt)
-        if attempt.job is not None and attempt.job.first_s >= 0.0:
-            attempt.request.first_s = attempt.job.first_s + self.physics.hop_s
         self._end(attempt.request, ANSWERED, attempt.site.name)
 
     def _refused(self, attempt: _Attempt) -> None:

@@ -9,6 +9,7 @@ many at once, up to the next end or arrival, so that a second costs few events.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aigrid.twin.jobs import Job
@@ -16,6 +17,8 @@ from aigrid.twin.scenario import EngineRounds
 from aigrid.twin.simulation import Simulation
 
 PIECE_TOKENS = 64
+# How many rounds pass before an engine looks again how fast its machine is.
+UNSTEADY_ROUNDS = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -28,14 +31,26 @@ class _Taken:
 
 
 @dataclass(slots=True)
+class RoundCounts:
+    """What an engine did so far, as `core.run_record.EngineRow` counts it."""
+
+    rounds: int = 0
+    pieces: int = 0
+    prompt_tokens: int = 0
+    steps: int = 0
+    sequences: int = 0
+
+
+@dataclass(slots=True)
 class _Span:
-    """Equal rounds in a row: work of each, rest after each."""
+    """Equal rounds in a row: work of each, rest after each, sequences in each step."""
 
     began_s: float
     count: int
     fill_s: float
     step_s: float
     rest_s: float
+    sequences: int
 
     @property
     def work_s(self) -> float:
@@ -57,18 +72,28 @@ class RoundEngine:
         simulation: the clock.
         costs: of rounds.
         places: sequences at once.
+        slower: how many times longer rounds take now; None for a steady machine.
 
     Attributes:
         fill_s: worked on prompts so far.
         decode_s: worked on steps so far.
+        counts: of what it did so far.
     """
 
-    def __init__(self, simulation: Simulation, costs: EngineRounds, places: int) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        costs: EngineRounds,
+        places: int,
+        slower: Callable[[], float] | None = None,
+    ) -> None:
         self._simulation, self._costs, self._places = simulation, costs, places
+        self._slower = slower
         self.share = 0.0
         self.waiting: deque[Job] = deque()
         self.fill_s = self.decode_s = 0.0
         self.tokens_made = self.jobs_done = 0
+        self.counts = RoundCounts()
         self._filling: _Taken | None = None
         self._decoding: list[_Taken] = []
         self._span: _Span | None = None
@@ -80,6 +105,11 @@ class RoundEngine:
         """Jobs on a place."""
         taken = self._decoding + ([self._filling] if self._filling else [])
         return [one.job for one in taken]
+
+    @property
+    def works(self) -> bool:
+        """Whether a round is in hand."""
+        return self._span is not None
 
     def add(self, job: Job) -> None:
         """Take a job in, at the end of the line."""
@@ -118,19 +148,22 @@ class RoundEngine:
         self._resting = False
         if self.share <= 0.0:
             return
-        fill_s = self._fill()
+        slower = self._slower() if self._slower else 1.0
+        fill_s = self._fill(slower)
         count = sum(one.tokens > 0 for one in self._decoding)
         if not count and not fill_s:
             return
         step_s = self._costs.step_s + count * self._costs.sequence_s if count else 0.0
+        step_s *= slower
         rounds = 1
         if count and not fill_s and self._filling is None:
             rounds = max(1, min(one.tokens for one in self._decoding))
+            rounds = min(rounds, UNSTEADY_ROUNDS) if self._slower else rounds
         rest_s = (fill_s + step_s) * (1.0 / self.share - 1.0) + self._costs.gap_s
-        self._span = _Span(self._simulation.now_s, rounds, fill_s, step_s, rest_s)
+        self._span = _Span(self._simulation.now_s, rounds, fill_s, step_s, rest_s, count)
         self._plan_end()
 
-    def _fill(self) -> float:
+    def _fill(self, slower: float) -> float:
         """Feed prompts of joining jobs; returns how long it takes."""
         budget, took_s = float(PIECE_TOKENS), 0.0
         while (one := self._joining()) is not None:
@@ -138,8 +171,10 @@ class RoundEngine:
             budget -= piece
             if budget < 0.0:
                 break
-            took_s += self._costs.piece_s + piece * self._costs.prompt_token_s
+            took_s += slower * (self._costs.piece_s + piece * self._costs.prompt_token_s)
             one.prompt -= piece
+            self.counts.pieces += 1
+            self.counts.prompt_tokens += round(piece)
             if one.prompt <= 0.0:
                 one.job.first_s = self._simulation.now_s + took_s
                 one.tokens -= 1
@@ -172,6 +207,9 @@ class RoundEngine:
         self._span, self._resting = None, True
         self.fill_s += span.count * span.fill_s
         self.decode_s += span.count * span.step_s
+        self.counts.rounds += span.count
+        self.counts.steps += span.count if span.sequences else 0
+        self.counts.sequences += span.count * span.sequences
         for one in self._decoding:
             made = min(span.count, max(one.tokens, 0))
             one.tokens -= made
@@ -203,27 +241,32 @@ class RoundLine:
         simulation: the clock.
         costs: of rounds, the same for each service.
         places: sequences of one engine at once.
+
+    Attributes:
+        engines: by service.
+        slower: how many times longer rounds take now; set it before any job comes.
     """
 
     def __init__(self, simulation: Simulation, costs: EngineRounds, places: int) -> None:
         self._simulation, self._costs, self._places = simulation, costs, places
-        self._engines: dict[str, RoundEngine] = {}
+        self.engines: dict[str, RoundEngine] = {}
         self._share = 0.0
+        self.slower: Callable[[], float] | None = None
 
     @property
     def running(self) -> list[Job]:
         """Jobs on a place, of all services."""
-        return [job for engine in self._engines.values() for job in engine.running]
+        return [job for engine in self.engines.values() for job in engine.running]
 
     @property
     def waiting(self) -> list[Job]:
         """Jobs in line, of all services."""
-        return [job for engine in self._engines.values() for job in engine.waiting]
+        return [job for engine in self.engines.values() for job in engine.waiting]
 
     @property
     def busy_s(self) -> float:
         """Worked so far, summed over services."""
-        return sum(engine.fill_s + engine.decode_s for engine in self._engines.values())
+        return sum(engine.fill_s + engine.decode_s for engine in self.engines.values())
 
     def add(self, job: Job) -> None:
         """Take a job in, at the end of its service's line."""
@@ -232,12 +275,12 @@ class RoundLine:
     def set_share(self, share: float) -> None:
         """Every engine works this part of the time."""
         self._share = share
-        for engine in self._engines.values():
+        for engine in self.engines.values():
             engine.set_share(share)
 
     def clear(self) -> None:
         """Forget every job: the process died."""
-        for engine in self._engines.values():
+        for engine in self.engines.values():
             engine.clear()
 
     def look(self) -> None:
@@ -254,9 +297,9 @@ class RoundLine:
         return float(engine.tokens_made), engine.jobs_done
 
     def _engine(self, service: str) -> RoundEngine:
-        engine = self._engines.get(service)
+        engine = self.engines.get(service)
         if engine is None:
-            engine = RoundEngine(self._simulation, self._costs, self._places)
+            engine = RoundEngine(self._simulation, self._costs, self._places, self.slower)
             engine.share = self._share
-            self._engines[service] = engine
+            self.engines[service] = engine
         return engine

@@ -3,14 +3,15 @@
 An engine's counters say, every quarter of a second, how long it worked on prompts and on decode
 steps, and how many pieces, tokens, steps and sequences these were. The costs of a round are the
 least-squares fit of time on counts over those windows, scaled so that they give the first part's
-busy time exactly. Nothing of the part that is predicted is looked at.
+busy time exactly. How much longer or shorter the work of a window took than the costs say is kept
+too: a machine that radios, sites and clients share is not steady. The ways to the engine and back
+are those that requests of the first part took. Nothing of the part that is predicted is looked at.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,11 @@ from aigrid.twin.mirror.recorded import RecordedRun
 from aigrid.twin.scenario import EngineRounds
 
 ROUNDS_NEEDED = 200
+WINDOW_S = 0.25
+# Less work in a window than this says nothing of how fast the machine was.
+WORK_NEEDED_S = 0.01
 _TINY_S = 1e-7
+_WORK = ("piece_s", "prompt_token_s", "step_s", "sequence_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +38,25 @@ class Calibration:
         engines: rounds by site.
         pooled: sites that worked too little for a fit of their own, and got that of all.
         places: sequences of an engine at once.
-        path_s: from the gateway to the engine and back.
+        there_s: (N,) ways from the gateway to the engine.
+        back_s: (M,) and back, of first pieces and of ends.
+        slowness: (W,) of the machine in each `WINDOW_S`, in order, 1 on average over work.
+        wake_s: until an engine's thread has noticed a job, and its site the first piece.
     """
 
     until_s: float
     engines: dict[str, EngineRounds]
     pooled: tuple[str, ...]
     places: int
-    path_s: float
+    there_s: NDArray[np.float64]
+    back_s: NDArray[np.float64]
+    slowness: NDArray[np.float64]
+    wake_s: float = 0.0
+
+    @property
+    def path_s(self) -> float:
+        """Median way, there and back, with the waking."""
+        return float(np.median(self.there_s) + np.median(self.back_s)) + self.wake_s
 
 
 def calibrate(run: RecordedRun, from_s: float, until_s: float) -> Calibration:
@@ -50,28 +66,34 @@ def calibrate(run: RecordedRun, from_s: float, until_s: float) -> Calibration:
         ConfigurationError: too little happened to fit anything.
     """
     windows: dict[str, list[NDArray[np.float64]]] = {p.site.name: [] for p in run.sites}
-    places = 0
     for (site, _), rows in run.engines.items():
         part = [row for row in rows if from_s <= row.at_s <= until_s]
-        places = max([places, *(row.places for row in part)])
         windows[site] += [_window(a, b) for a, b in pairwise(part) if b.rounds > a.rounds]
-    everything = [window for found in windows.values() for window in found]
-    if not everything or sum(window[_ROUNDS] for window in everything) < ROUNDS_NEEDED:
+    every = [window for found in windows.values() for window in found]
+    if not every or sum(window[_ROUNDS] for window in every) < ROUNDS_NEEDED:
         raise ConfigurationError(
             f"{run.folder}: the first part has too little work to learn the engine's speed from",
             next_step=f"record under load: {ROUNDS_NEEDED} steps of the engine at least",
         )
-    fed = _fed_fraction(run, from_s, until_s, everything)
-    engines, pooled = {}, []
-    for site, found in windows.items():
-        enough = sum(window[_ROUNDS] for window in found) >= ROUNDS_NEEDED
-        engines[site] = _fit(np.stack(found if enough else everything), fed)
-        if not enough:
-            pooled.append(site)
-    return Calibration(until_s, engines, tuple(pooled), places or 1, _path_s(run, from_s, until_s))
+    fed = _fed_fraction(run, from_s, until_s, every)
+    parts = {
+        site: np.stack(found if sum(w[_ROUNDS] for w in found) >= ROUNDS_NEEDED else every)
+        for site, found in windows.items()
+    }
+    engines = {site: _fit(found, fed) for site, found in parts.items()}
+    there_s, back_s = _ways(run, from_s, until_s)
+    return Calibration(
+        until_s=until_s,
+        engines=engines,
+        pooled=tuple(s for s, found in windows.items() if len(parts[s]) != len(found)),
+        places=max(row.places for rows in run.engines.values() for row in rows) or 1,
+        there_s=there_s,
+        back_s=back_s,
+        slowness=_slowness(windows, engines, from_s, until_s),
+    )
 
 
-_FILL_S, _DECODE_S, _GAP_S, _ROUNDS, _PIECES, _PROMPT, _STEPS, _SEQUENCES = range(8)
+_FILL_S, _DECODE_S, _GAP_S, _ROUNDS, _PIECES, _PROMPT, _STEPS, _SEQUENCES, _AT_S = range(9)
 
 
 def _window(before: EngineRow, after: EngineRow) -> NDArray[np.float64]:
@@ -90,8 +112,39 @@ def _window(before: EngineRow, after: EngineRow) -> NDArray[np.float64]:
             after.prompt_tokens - before.prompt_tokens,
             after.steps - before.steps,
             after.sequences - before.sequences,
+            after.at_s,
         ]
     )
+
+
+def time_for_work(
+    run: RecordedRun, calibration: Calibration, from_s: float, until_s: float
+) -> float:
+    """Work time of a part of the recording over what the costs say: how slow the machine was."""
+    real = told = 0.0
+    for (site, _), rows in run.engines.items():
+        part = [row for row in rows if from_s <= row.at_s <= until_s]
+        if len(part) > 1:
+            window = _window(part[0], part[-1])
+            real += float(window[_FILL_S] + window[_DECODE_S])
+            told += _told_s(window, calibration.engines[site])
+    return real / told if told > 0.0 else 1.0
+
+
+def _told_s(window: NDArray[np.float64], costs: EngineRounds) -> float:
+    """How long the costs say that the work of a window takes."""
+    fill_s = costs.piece_s * window[_PIECES] + costs.prompt_token_s * window[_PROMPT]
+    decode_s = costs.step_s * window[_STEPS] + costs.sequence_s * window[_SEQUENCES]
+    return float(fill_s + decode_s)
+
+
+def scaled(calibration: Calibration, factors: dict[str, float], wake_s: float) -> Calibration:
+    """The same speeds with each site's costs of work times a factor, and another waking."""
+    engines = {}
+    for site, costs in calibration.engines.items():
+        longer = {name: getattr(costs, name) * factors[site] for name in _WORK}
+        engines[site] = costs.model_copy(update=longer)
+    return replace(calibration, engines=engines, wake_s=max(0.0, wake_s))
 
 
 def _fit(windows: NDArray[np.float64], fed_fraction: float) -> EngineRounds:
@@ -122,6 +175,27 @@ def _two(windows: NDArray[np.float64], time: int, first: int, second: int) -> tu
     return float(costs[0]), float(costs[1])
 
 
+def _slowness(
+    windows: dict[str, list[NDArray[np.float64]]],
+    engines: dict[str, EngineRounds],
+    from_s: float,
+    until_s: float,
+) -> NDArray[np.float64]:
+    """Work time over what the costs say, all sites together, as the first part went by."""
+    count = max(1, int((until_s - from_s) / WINDOW_S))
+    real, told = np.zeros(count), np.zeros(count)
+    for site, found in windows.items():
+        for window in found:
+            at = min(count - 1, int((window[_AT_S] - from_s) / WINDOW_S))
+            real[at] += window[_FILL_S] + window[_DECODE_S]
+            told[at] += _told_s(window, engines[site])
+    known = told >= WORK_NEEDED_S
+    slowness = np.where(known, real / np.where(known, told, 1.0), 1.0)
+    mean = float((slowness * told).sum() / told.sum()) if told.sum() > 0.0 else 1.0
+    steady: NDArray[np.float64] = slowness / mean
+    return steady
+
+
 def _fed_fraction(
     run: RecordedRun, from_s: float, until_s: float, windows: list[NDArray[np.float64]]
 ) -> float:
@@ -136,15 +210,20 @@ def _fed_fraction(
     return min(1.0, fed / asked) if asked else 1.0
 
 
-def _path_s(run: RecordedRun, from_s: float, until_s: float) -> float:
-    """Median time that requests spent outside of the engine, gateway and sites both."""
-    outside = []
+def _ways(
+    run: RecordedRun, from_s: float, until_s: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Times that whole answers of the first part spent before the engine and behind it."""
+    there, back = [], []
     for request in run.requests:
-        if request.status != 200 or not from_s <= request.at_s < until_s or request.retries:
-            continue
-        if request.at_s + request.duration_s > until_s:
-            continue
+        end_s = request.at_s + request.duration_s
         job = run.job_of(request)
-        if job is not None:
-            outside.append(request.duration_s - (job.ended_s - job.began_s))
-    return max(0.0, median(outside)) if outside else 0.0
+        if job is None or request.status != 200 or request.retries:
+            continue
+        if not (from_s <= request.at_s and end_s <= until_s):
+            continue
+        there.append(job.began_s - request.at_s)
+        back.append(end_s - job.ended_s)
+        if request.ttft_s != UNKNOWN_S:
+            back.append(request.at_s + request.ttft_s - job.first_s)
+    return np.maximum(there or [0.0], 0.0), np.maximum(back or [0.0], 0.0)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from aigrid.core.run_record import RequestRow
 from aigrid.twin.gateway import ANSWERED, OPEN, Request
-from aigrid.twin.mirror.calibration import Calibration
+from aigrid.twin.mirror.calibration import Calibration, time_for_work
 from aigrid.twin.mirror.recorded import RecordedRun
 
 TARGET_PCT = 15.0
+DRIFT_NOTED_PCT = 5.0
 TARGET_ROWS = ("ttft_ms_p50", "answer_ms_p50", "utilisation_mean")
 Times = NDArray[np.float64]
 
@@ -67,6 +68,8 @@ class Mirror:
         rounds: what was learnt, by site, in seconds.
         path_ms: outside of the engine, there and back.
         load_average: of the machine, mean and highest, over the whole recording.
+        drift_pct: by how much longer the machine took in the predicted part than in the first for
+            the same work of its engines; no model of the grid can know it.
         notes: what limits the comparison.
         trace_sha256: of the twin's run.
     """
@@ -83,6 +86,7 @@ class Mirror:
     rounds: dict[str, dict[str, float]]
     path_ms: float
     load_average: tuple[float, float]
+    drift_pct: float
     notes: tuple[str, ...]
     trace_sha256: str
 
@@ -117,6 +121,7 @@ class Mirror:
             "path_ms": round(self.path_ms, 3),
             "load_average_mean": round(self.load_average[0], 2),
             "load_average_max": round(self.load_average[1], 2),
+            "drift_pct": round(self.drift_pct, 2),
             "notes": list(self.notes),
             "trace_sha256": self.trace_sha256,
         }
@@ -173,6 +178,8 @@ def compare(
     real, twin = _measured(run, window), _predicted(run, seen, window)
     span_s = window[1] - window[0]
     born = [r for r in seen.requests if window[0] <= r.born_s + seen.zero_s <= window[1]]
+    slower = time_for_work(run, calibration, *window) / time_for_work(run, calibration, *fitted)
+    drift_pct = 100.0 * (slower - 1.0)
     loads = np.array(run.load_average or [0.0])
     return Mirror(
         folder=str(run.folder),
@@ -187,7 +194,8 @@ def compare(
         rounds={site: one.model_dump() for site, one in calibration.engines.items()},
         path_ms=1000.0 * calibration.path_s,
         load_average=(float(loads.mean()), float(loads.max())),
-        notes=tuple(_notes(run, calibration)),
+        drift_pct=drift_pct,
+        notes=tuple(_notes(run, calibration, drift_pct)),
         trace_sha256=seen.trace_sha256,
     )
 
@@ -218,7 +226,7 @@ def _measured(run: RecordedRun, window: tuple[float, float]) -> _Side:
         answer_s=np.array([r.duration_s for r in inside]),
         tokens=float(sum(_tokens(run, request) for request in inside)),
         by_site=_count(run, [r.site for r in inside]),
-        busy={planned.site.name: _busy(run, planned.site.name, window) for planned in run.sites},
+        busy=measured_busy(run, window),
     )
 
 
@@ -228,17 +236,32 @@ def _predicted(run: RecordedRun, seen: Seen, window: tuple[float, float]) -> _Si
         for request in seen.requests
         if request.status == ANSWERED and window[0] <= request.born_s + seen.zero_s <= window[1]
     ]
-    span_s = window[1] - window[0]
     return _Side(
         ttft_s=np.array([r.first_s - r.born_s for r in inside if r.stream]),
         answer_s=np.array([r.ended_s - r.born_s for r in inside]),
         tokens=float(sum(r.tokens for r in inside)),
         by_site=_count(run, [r.site for r in inside]),
-        busy={
-            site: float(np.diff(np.interp(window, seen.busy_at_s, busy))[0]) / span_s
-            for site, busy in seen.busy_s.items()
-        },
+        busy=predicted_busy(seen, window),
     )
+
+
+def measured_busy(run: RecordedRun, window: tuple[float, float]) -> dict[str, float]:
+    """Busy part of a window, by site: work of its engines between the readings next to it."""
+    return {planned.site.name: _busy(run, planned.site.name, window) for planned in run.sites}
+
+
+def predicted_busy(seen: Seen, window: tuple[float, float]) -> dict[str, float]:
+    """Likewise in the twin."""
+    return {
+        site: float(np.diff(np.interp(window, seen.busy_at_s, busy))[0]) / (window[1] - window[0])
+        for site, busy in seen.busy_s.items()
+    }
+
+
+def missing_s(run: RecordedRun, seen: Seen, window: tuple[float, float]) -> float:
+    """By how much the twin's median time to first token is too short; 0 without streams."""
+    real, twin = _measured(run, window).ttft_s, _predicted(run, seen, window).ttft_s
+    return float(np.median(real) - np.median(twin)) if len(real) and len(twin) else 0.0
 
 
 def _tokens(run: RecordedRun, request: RequestRow) -> int:
@@ -251,7 +274,6 @@ def _count(run: RecordedRun, sites: list[str]) -> dict[str, float]:
 
 
 def _busy(run: RecordedRun, site: str, window: tuple[float, float]) -> float:
-    """Busy part of the window of a site's engines: the work between the readings next to it."""
     total = 0.0
     for (where, _), rows in run.engines.items():
         if where == site and len(rows) > 1:
@@ -269,8 +291,14 @@ def _mean(busy: dict[str, float]) -> float:
     return sum(busy.values()) / len(busy)
 
 
-def _notes(run: RecordedRun, calibration: Calibration) -> list[str]:
+def _notes(run: RecordedRun, calibration: Calibration, drift_pct: float) -> list[str]:
     notes = []
+    if abs(drift_pct) > DRIFT_NOTED_PCT:
+        notes.append(
+            f"for the same work the machine took {abs(drift_pct):.0f}% "
+            f"{'longer' if drift_pct > 0.0 else 'less'} in the predicted part than in the first: "
+            "record while nothing else runs on it"
+        )
     if calibration.pooled:
         sites = ", ".join(calibration.pooled)
         notes.append(f"worked too little in the first part for a fit of their own: {sites}")

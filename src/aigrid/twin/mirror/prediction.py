@@ -17,8 +17,16 @@ from aigrid.core.errors import ConfigurationError
 from aigrid.core.run_record import RequestRow
 from aigrid.twin.gateway import OPEN, Request
 from aigrid.twin.grid import TwinGrid
-from aigrid.twin.mirror.calibration import Calibration, calibrate
-from aigrid.twin.mirror.comparison import Mirror, Seen, compare
+from aigrid.twin.mirror.calibration import Calibration, calibrate, scaled
+from aigrid.twin.mirror.comparison import (
+    Mirror,
+    Seen,
+    compare,
+    measured_busy,
+    missing_s,
+    predicted_busy,
+)
+from aigrid.twin.mirror.machine import Machine
 from aigrid.twin.mirror.radio import RecordedRadio
 from aigrid.twin.mirror.recorded import RecordedRun, read_run
 from aigrid.twin.rounds import RoundLine
@@ -27,6 +35,7 @@ from aigrid.twin.scenario import Deployment, Physics, Scenario, SimulatedPackage
 FIT_FRACTION = 1.0 / 3.0
 LEAD_S = 60.0
 SETTLE_S = 30.0
+SETTLE_ROUNDS = 3
 LOOK_S = 0.25
 REQUESTS_NEEDED = 30
 QUEUE_LIMIT = 256
@@ -40,7 +49,7 @@ def predict(folder: Path, seed: int = 0) -> Mirror:
 
     Args:
         folder: that `aigrid up --record DIR` wrote.
-        seed: of chance; so far the mirror draws none.
+        seed: of chance: which moments of the first part come again.
 
     Raises:
         ConfigurationError: the folder holds no recorded run, or one with too little in it.
@@ -61,10 +70,38 @@ def predict(folder: Path, seed: int = 0) -> Mirror:
         )
     begin_s, end_s = asked[0].row.at_s, asked[-1].row.at_s
     split_s = begin_s + FIT_FRACTION * (end_s - begin_s)
-    calibration = calibrate(run, begin_s, split_s)
+    calibration = _settled(run, asked, (begin_s, split_s), seed)
     replay = _Replay(run, calibration, asked, seed)
-    replay.play(split_s, end_s)
+    replay.play(end_s)
     return compare(run, calibration, replay.seen(), (split_s, end_s), (begin_s, split_s), seed)
+
+
+def _settled(
+    run: RecordedRun, asked: list[Asked], fitted: tuple[float, float], seed: int
+) -> Calibration:
+    """Speeds with which the twin is as busy as the grid was, both in the first part.
+
+    The fit looks at a quarter of a second at once, the twin at every round: who works when others
+    do is not quite the same, and is evened out here. So is the time that threads take to wake: the
+    twin's have none, and the medians of the first part tell how much is missing.
+    """
+    calibration = calibrate(run, *fitted)
+    first = [one for one in asked if one.row.at_s <= fitted[1]]
+    for _ in range(SETTLE_ROUNDS):
+        replay = _Replay(run, calibration, first, seed)
+        replay.play(fitted[1])
+        real, twin = measured_busy(run, fitted), predicted_busy(replay.seen(), fitted)
+        everyone = sum(real.values()) / max(sum(twin.values()), 1e-9)
+        factors = {
+            site: everyone if site in calibration.pooled else real[site] / max(twin[site], 1e-9)
+            for site in real
+        }
+        calibration = scaled(
+            calibration,
+            {site: min(max(factor, 0.5), 2.0) for site, factor in factors.items()},
+            calibration.wake_s + missing_s(run, replay.seen(), fitted),
+        )
+    return calibration
 
 
 def _counts(request: RequestRow) -> bool:
@@ -102,10 +139,20 @@ class _Replay:
         self._zero_s = max(joined_s, asked[0].row.at_s - LEAD_S)
         self._grid = TwinGrid(_scenario(run, calibration), seed, run.policy)
         self._busy: list[tuple[float, dict[str, float]]] = []
+        ways, machine = np.random.SeedSequence(seed).spawn(2)
+        rng = np.random.default_rng(ways)
+        self._machine = Machine(calibration.slowness, np.random.default_rng(machine))
+        gateway = self._grid.world.gateway
+        gateway.there_s = lambda: float(rng.choice(calibration.there_s))
+        back_s = calibration.back_s + calibration.wake_s
+        gateway.back_s = lambda: float(rng.choice(back_s))
         self._set_up()
 
     def _set_up(self) -> None:
         world = self._grid.world
+        for site in world.sites.values():
+            assert isinstance(site.line, RoundLine)
+            site.line.slower = self._slower
         for name, site in world.sites.items():
             if site.radio is not None:
                 site.radio = RecordedRadio(
@@ -115,6 +162,9 @@ class _Replay:
             arrive = partial(self._arrive, number, one)
             world.simulation.after(max(0.0, one.row.at_s - self._zero_s), arrive)
         world.simulation.every(LOOK_S, self._look)
+
+    def _slower(self) -> float:
+        return self._machine.slowness(self._grid.now_s)
 
     def _arrive(self, number: int, one: Asked) -> None:
         world = self._grid.world
@@ -135,7 +185,7 @@ class _Replay:
         busy = {n: line.busy_s for n, line in lines.items() if isinstance(line, RoundLine)}
         self._busy.append((self._grid.now_s + self._zero_s, busy))
 
-    def play(self, split_s: float, end_s: float) -> None:
+    def play(self, end_s: float) -> None:
         """Run to the end of the load, and on until every request has ended."""
         self._grid.advance(end_s - self._zero_s + LOOK_S)
         requests = self._grid.world.requests
