@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +17,9 @@ from aigrid.twin.fluid.radio import RadioModelTables, RadioState
 from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.models.shapes import MINUTES
 
-DAYS = 7
+DAYS = 4
+# Of demand fewer are enough: only its shape is used, not its spread.
+DEMAND_DAYS = 2
 STEP_MIN = 30
 BINS = MINUTES // STEP_MIN
 
@@ -59,6 +63,8 @@ def days_before(ground: Ground, tables: RadioModelTables, seed: int, threads: Th
     rows = parts(slice(0, sites))
     for step in range(DAYS * BINS):
         minute = (step % BINS) * STEP_MIN + STEP_MIN - 1
+        # Once an hour: its deviations are forgotten by then.
+        is_demand = minute % 60 == 59 and step >= (DAYS - DEMAND_DAYS) * BINS
         start = chance.key(seed, chance.RADIO_BEFORE, step)
         keys = (
             chance.key(seed, chance.DEMAND_BEFORE, 2 * step),
@@ -71,32 +77,25 @@ def days_before(ground: Ground, tables: RadioModelTables, seed: int, threads: Th
             start: np.uint64 = start,
             keys: tuple[np.uint64, np.uint64] = keys,
             kept: float = 0.0 if step == 0 else memory,
+            is_demand: bool = is_demand,
         ) -> None:
             radio.minute_of_radio(ground, tables, known.radio, none, minute, start, kept, some)
-            if keys_wanted(minute):
+            if is_demand:
                 demand.minute_of_demand(
                     country, known.requests, rates, tables.normals, minute, keys, 0.0, some
                 )
 
         threads.each(both, rows)
-        threads.each(lambda learn: learn(), _lessons(known, minute))
+        threads.each(lambda learn: learn(), _lessons(known, minute, is_demand))
     known.radio.miss_sum[:] = 0.0
     known.radio.used_sum[:] = 0.0
     return known
 
 
-def keys_wanted(minute: int) -> bool:
-    """Demand is seen once an hour: its deviations are forgotten by then."""
-    return minute % 60 == 59
-
-
-def _lessons(known: Known, minute: int):  # type: ignore[no-untyped-def]
+def _lessons(known: Known, minute: int, is_demand: bool) -> list[Callable[[], None]]:
     columns = [(known.need, known.radio.need)]
     if known.slot_need is not None:
         columns.append((known.slot_need, known.radio.slot_need))
-    if keys_wanted(minute):
+    if is_demand:
         columns.append((known.demand, known.requests.rate.reshape(-1)))
-    return [
-        lambda profile=profile, value=value: forecast.learn(profile, minute, value, 0.0)
-        for profile, value in columns
-    ]
+    return [partial(forecast.learn, p, minute, value, 0.0) for p, value in columns]
