@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import chance, checks, demand, flows, paths, radio, sites, tally
 from aigrid.twin.fluid.decisions import Orchestrator
+from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.policies import Plan
-from aigrid.twin.fluid.radio import RadioModelTables
+from aigrid.twin.fluid.radio import RadioTables
 from aigrid.twin.fluid.responses import (
     LOAD_LOOKUP,
     LOAD_STEPS,
@@ -30,7 +31,6 @@ from aigrid.twin.fluid.responses import (
 )
 from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.fluid.trace import Trace, folded
-from aigrid.twin.fluid.yesterday import Known
 from aigrid.twin.models.path import link_load, link_wait_ms
 
 Floats = NDArray[np.float64]
@@ -60,7 +60,7 @@ class Day:
         ground: Ground,
         plan: Plan,
         policy: Policy,
-        tables: RadioModelTables,
+        tables: RadioTables,
         responses: Responses,
         known: Known,
         seed: int,
@@ -72,8 +72,7 @@ class Day:
         self._ground, self._plan, self._tables = ground, plan, tables
         self._responses, self._known, self._seed = responses, known, seed
         self._threads, self._trace = threads, trace
-        fixed = radio.need_at_peak(ground, tables)
-        self.orchestrator = Orchestrator(ground, plan, policy, known, responses, fixed, threads)
+        self.orchestrator = Orchestrator(ground, plan, policy, known, tables, responses, threads)
         self._rates = demand.by_customer(ground.country)
         self._came, self._refused, self._in_line = np.zeros((3, services))
         self._made = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,18 +10,21 @@ from numpy.typing import NDArray
 
 from aigrid.control import fill, forecast, guard, place
 from aigrid.control.policy import Policy
-from aigrid.twin.fluid import baselines, flows, sites
+from aigrid.twin.fluid import baselines, flows, radio, sites
+from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.policies import FIXED, GUARD, LEAST_LOADED, NEAREST, WATERFILL, Plan
+from aigrid.twin.fluid.radio import RadioTables
 from aigrid.twin.fluid.responses import LOAD_LOOKUP, LOAD_STEPS, Responses
 from aigrid.twin.fluid.threads import Threads
-from aigrid.twin.fluid.yesterday import Known
 
 Floats = NDArray[np.float64]
 # Quantile 1 - 1e-5 of a normal distribution.
 RADIO_Z = 4.26
-# Weight of a new value in a profile: what the day shows moves it by half within the day.
-LEARN_RATE = 0.01
+# A deviation of load that is rarely exceeded, in standard deviations.
+LARGE = 3.0
+# Weight of a new value in a profile: a half hour a day for a month.
+LEARN_RATE = 0.001
 MINUTE_S = 60.0
 
 
@@ -57,8 +61,8 @@ class Orchestrator:
         plan: what the policy decides by.
         policy: dials.
         known: forecasts and the last measurements; profiles go on learning.
+        tables: of the radio.
         responses: tables, for the predicted time to first token.
-        fixed_need: (N,) devices that a fixed partition leaves the radio.
         threads: to share work.
     """
 
@@ -68,13 +72,16 @@ class Orchestrator:
         plan: Plan,
         policy: Policy,
         known: Known,
+        tables: RadioTables,
         responses: Responses,
-        fixed_need: Floats,
         threads: Threads,
     ) -> None:
         count, services = len(ground.network), len(ground.country.services)
         self._ground, self._plan, self._policy, self._known = ground, plan, policy, known
-        self._responses, self._fixed, self._threads = responses, fixed_need, threads
+        self._tables, self._responses, self._threads = tables, responses, threads
+        self._fixed = radio.need_at_peak(ground, tables)
+        self._slot_need = np.zeros(count)
+        self._z = load_z(ground.country.radio.memory)
         self._work_s = ground.by_site(ground.work_s)
         self._memory_need_gb = ground.by_site(ground.memory_need_gb)
         self._load_s = ground.by_site(ground.load_s)
@@ -103,15 +110,9 @@ class Orchestrator:
             decided.share = np.where(ground.has_radio, np.clip(left, 0.0, 1.0), decided.share)
         if self._plan.shares != GUARD or not self._plan.sells_ai:
             return
-        seen = [(known.need, known.radio.need)]
-        if known.slot_need is not None:
-            seen.append((known.slot_need, known.radio.slot_need))
-        found = self._threads.each(
-            lambda pair: forecast.ahead(pair[0], minute - 1, 1, pair[1], RADIO_Z), seen
-        )
-        decided.need = found[0]
-        if known.slot_need is not None:
-            decided.blocked = guard.blocked(found[1], ground.compute, ground.preemption)
+        ahead = forecast.ahead(known.load, minute - 1, 1, known.radio.seen, self._z)
+        radio.needs_at(ground, self._tables, ahead, decided.need, self._slot_need)
+        decided.blocked = guard.blocked(self._slot_need, ground.compute, ground.preemption)
         missed = known.radio.miss > self._policy.guard_miss_rate
         decided.share = guard.shares(
             self._policy,
@@ -128,9 +129,7 @@ class Orchestrator:
         """Take what a minute showed into the profiles."""
         known = self._known
         if self._plan.shares == GUARD and self._plan.sells_ai:
-            forecast.learn(known.need, minute, known.radio.need, LEARN_RATE)
-            if known.slot_need is not None:
-                forecast.learn(known.slot_need, minute, known.radio.slot_need, LEARN_RATE)
+            forecast.learn(known.load, minute, known.radio.seen, LEARN_RATE)
         if of_demand:
             forecast.learn(known.demand, minute, known.requests.rate.reshape(-1), LEARN_RATE)
 
@@ -234,3 +233,15 @@ class Orchestrator:
             country.services[s].ttft_slo_ms - country.path.radio_ms,
             previous,
         )
+
+
+def load_z(memory: float) -> float:
+    """Standard deviations for `forecast.ahead` that cover a minute's rise of log load.
+
+    The load deviates as an AR(1) process with `memory`, so that its quantile a minute ahead is
+    memory * d + Q * sqrt(1 - memory^2) deviations. `ahead` keeps `MEMORY_PER_MIN` of d and adds
+    z * sqrt(1 - MEMORY_PER_MIN^2): z makes both equal at d = `LARGE`.
+    """
+    kept = forecast.MEMORY_PER_MIN
+    rise = RADIO_Z * math.sqrt(1.0 - memory * memory) + max(memory - kept, 0.0) * LARGE
+    return rise / math.sqrt(1.0 - kept * kept)

@@ -17,6 +17,9 @@ from aigrid.twin.models.slot_kernels import miss_at, quantile_need
 from aigrid.twin.models.slots import NeedTable, need_table
 
 Floats = NDArray[np.float64]
+# Forecasts know no values below 0.
+LOG_OFFSET = 25.0
+SMALLEST = 1e-6
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -26,9 +29,7 @@ class RadioState:
 
     Attributes:
         deviation: (N,) float32, of log load from its daily shape, in standard deviations.
-        need: (N,) float64 devices that a share must leave the radio, as measured last: the slot
-            quantile where sharing is spatial, that of a guard period's mean where it is temporal.
-        slot_need: (N,) float64 quantile of one slot, as measured last.
+        seen: (N,) float64 log of the mean load, plus `LOG_OFFSET`, as measured last.
         used: (N,) float64 devices that the radio keeps busy.
         miss: (N,) float64 expected part of slots that were missed.
         miss_sum: (N,) float64, over minutes.
@@ -36,8 +37,7 @@ class RadioState:
     """
 
     deviation: NDArray[np.float32]
-    need: Floats
-    slot_need: Floats
+    seen: Floats
     used: Floats
     miss: Floats
     miss_sum: Floats
@@ -45,29 +45,32 @@ class RadioState:
 
 
 @dataclass(frozen=True, slots=True)
-class RadioModelTables:
+class RadioTables:
     """What the kernels look up.
 
     Attributes:
         need: of slots.
-        shapes: (shapes, 1440) part of the busiest hour's load.
+        log_shapes: (shapes, 1440) log of the part of the busiest hour's load.
+        log_peak: (N,) log of the load in the busiest hour.
         normals: of `chance`.
         numbers: (5,) fixed, per_load, burstiness, memory, spread.
     """
 
     need: NeedTable
-    shapes: Floats
+    log_shapes: Floats
+    log_peak: Floats
     normals: NDArray[np.float32]
     numbers: Floats
 
 
-def tables_of(country: Country, guard_slots: int) -> RadioModelTables:
+def tables_of(country: Country, guard_slots: int) -> RadioTables:
     """Tables of a country; `guard_slots` of a period over which the guard holds a share."""
     radio = country.radio
     cells = max(int(country.network.cells.max(initial=1)), 1)
-    return RadioModelTables(
+    return RadioTables(
         need_table(radio, cells, guard_slots=guard_slots),
-        np.stack([radio_shape(name) for name in country.radio_shapes]),
+        np.log(np.maximum([radio_shape(name) for name in country.radio_shapes], SMALLEST)),
+        np.log(np.maximum(country.network.peak_load, SMALLEST)),
         chance.normals(),
         np.array(
             [radio.fixed, radio.per_load, radio.burstiness, radio.memory, radio.spread], np.float64
@@ -77,12 +80,12 @@ def tables_of(country: Country, guard_slots: int) -> RadioModelTables:
 
 def at_rest(sites: int) -> RadioState:
     """Before the first minute."""
-    return RadioState(np.zeros(sites, np.float32), *(np.zeros(sites, np.float64) for _ in range(6)))
+    return RadioState(np.zeros(sites, np.float32), *(np.zeros(sites, np.float64) for _ in range(5)))
 
 
 def minute_of_radio(
     ground: Ground,
-    tables: RadioModelTables,
+    tables: RadioTables,
     state: RadioState,
     share: Floats,
     minute: int,
@@ -108,21 +111,18 @@ def minute_of_radio(
         rows.stop,
         start,
         memory,
-        np.ascontiguousarray(tables.shapes[:, minute % MINUTES]),
+        np.ascontiguousarray(tables.log_shapes[:, minute % MINUTES]),
         tables.normals,
         tables.numbers,
         tables.need.survival,
-        tables.need.busy,
-        tables.need.sustained,
         network.shape,
-        network.peak_load,
+        tables.log_peak,
         network.cells,
         ground.compute,
         ground.preemption,
         share,
         state.deviation,
-        state.need,
-        state.slot_need,
+        state.seen,
         state.used,
         state.miss,
         state.miss_sum,
@@ -140,8 +140,6 @@ def _minute(
     normals,
     numbers,
     survival,
-    busy,
-    sustained,
     shape,
     peak,
     cells,
@@ -149,8 +147,7 @@ def _minute(
     preemption,
     share,
     deviation,
-    need,
-    slot_need,
+    seen,
     used,
     miss,
     miss_sum,
@@ -158,7 +155,6 @@ def _minute(
 ):
     fixed, per_load, burstiness, spread = numbers[0], numbers[1], numbers[2], numbers[4]
     fresh = np.sqrt(1.0 - memory * memory)
-    bins = sustained.shape[1] - 1
     for row in range(first, last):
         n = cells[row]
         if n == 0:
@@ -166,26 +162,67 @@ def _minute(
         z = chance.normal(chance.draw(start, row), 0, normals)
         z = memory * deviation[row] + fresh * z
         deviation[row] = z
-        factor = chance.exponential(spread * z - 0.5 * spread * spread)
-        load = min(shapes[shape[row]] * peak[row] * factor, 1.0)
+        level = min(shapes[shape[row]] + peak[row] + spread * z - 0.5 * spread * spread, 0.0)
+        seen[row] = level + LOG_OFFSET
+        load = chance.exponential(level)
         temporal = preemption[row] < 1.0
         kept = compute[row] * (1.0 - share[row])
         if temporal:
             kept = compute[row] * (1.0 - preemption[row]) if share[row] > 0.0 else compute[row]
         missed = miss_at(survival, n, load, kept, fixed, per_load, burstiness)
-        slot = quantile_need(busy, n, load, fixed, per_load, burstiness)
-        slot_need[row] = slot
-        need[row] = slot
-        if temporal:
-            column = min(int(np.ceil(load * bins)), bins)
-            need[row] = sustained[n, column]
         used[row] = min(n * (fixed + per_load * load), compute[row])
         miss[row] = missed
         miss_sum[row] += missed
         used_sum[row] += used[row]
 
 
-def need_at_peak(ground: Ground, tables: RadioModelTables) -> Floats:
+def needs_at(
+    ground: Ground, tables: RadioTables, forecast: Floats, need: Floats, slot_need: Floats
+) -> None:
+    """What the radio needs at a forecast load.
+
+    Args:
+        ground: what stays.
+        tables: to look up.
+        forecast: (N,) log of load, plus `LOG_OFFSET`.
+        need: (N,) to fill, devices that a share must leave the radio: the slot quantile where
+            sharing is spatial, that of a guard period's mean where it is temporal.
+        slot_need: (N,) to fill, slot quantile.
+    """
+    fixed, per_load, burstiness = tables.numbers[:3]
+    table = tables.need
+    _needs(
+        table.busy,
+        table.sustained,
+        ground.network.cells,
+        ground.preemption,
+        forecast,
+        fixed,
+        per_load,
+        burstiness,
+        need,
+        slot_need,
+    )
+
+
+@njit(**_OPTIONS)
+def _needs(
+    busy, sustained, cells, preemption, forecast, fixed, per_load, burstiness, need, slot_need
+):
+    bins = sustained.shape[1] - 1
+    for row in range(len(cells)):
+        n = cells[row]
+        if n == 0:
+            continue
+        load = chance.exponential(min(forecast[row] - LOG_OFFSET, 0.0))
+        slot = quantile_need(busy, n, load, fixed, per_load, burstiness)
+        slot_need[row] = slot
+        need[row] = slot
+        if preemption[row] < 1.0:
+            need[row] = sustained[n, min(int(np.ceil(load * bins)), bins)]
+
+
+def need_at_peak(ground: Ground, tables: RadioTables) -> Floats:
     """(N,) slot quantile at the busiest hour's mean load, which a fixed partition leaves free."""
     network = ground.network
     need = np.zeros(len(network))

@@ -14,12 +14,12 @@ from aigrid.core.errors import ConfigurationError
 from aigrid.twin.country.scenario import Country
 from aigrid.twin.fluid import books, radio, responses
 from aigrid.twin.fluid.day import Day
+from aigrid.twin.fluid.experience import known_of
 from aigrid.twin.fluid.ground import ground_of
 from aigrid.twin.fluid.policies import Plan, plan_of
 from aigrid.twin.fluid.tally import Tally
 from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.fluid.trace import Trace
-from aigrid.twin.fluid.yesterday import days_before
 from aigrid.twin.outcome import PolicyOutcome, Rehearsal, Series
 
 # A share is held for a second at least: the guard's look at a site's counters.
@@ -103,7 +103,7 @@ def run_policy(
     ground = ground_of(country, plan, dials)
     tables = radio.tables_of(country, max(round(GUARD_S * 1e3 / country.radio.slot_ms), 1))
     times = responses.responses_of(ground)
-    known = days_before(ground, tables, seed, threads)
+    known = known_of(ground, tables, seed)
     day = Day(ground, plan, dials, tables, times, known, seed, threads, trace)
     day.tally.seconds["before the day"] = time.perf_counter() - ready
     sums = day.run(lambda done: on_progress(plan.name, done) if on_progress else None)
