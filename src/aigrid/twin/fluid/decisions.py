@@ -211,13 +211,17 @@ class Orchestrator:
         self, s: int, spare: Floats, load: Floats, previous: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
         decided, ground, country = self.decided, self._ground, self._ground.country
+        slo_ms = max(country.services[s].ttft_slo_ms - country.path.radio_ms, 1.0)
         sites.site_times(
             decided.share,
             ground.compute,
             ground.type_of,
             TOGETHER,
             load,
-            self._responses.mean_s[s],
+            self._responses.late_s[s],
+            self._responses.paced_s[s],
+            slo_ms,
+            country.services[s].tpot_slo_ms,
             LOAD_LOOKUP,
             LOAD_STEPS,
             decided.ready[s],
@@ -230,7 +234,7 @@ class Orchestrator:
             spare,
             self._site_ms[s],
             ground.hop_ms,
-            country.services[s].ttft_slo_ms - country.path.radio_ms,
+            slo_ms,
             previous,
         )
 

@@ -43,6 +43,8 @@ _EDGES_S = np.concatenate(([0.0], np.geomspace(1e-5, 1e4, 127)))
 TTFT_MS = np.concatenate((np.geomspace(1.0, 1e5, 120), [np.inf]))
 TPOT_MS = np.concatenate((np.geomspace(0.05, 1e3, 90), [np.inf]))
 WARM, COLD = 0, 1
+# Part of its requests that a site must answer in time to be counted on.
+PROMISED = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class Responses:
     Attributes:
         ttft: (S, T, 2, L, E) P(TTFT <= edge) in seconds of one device; warm and cold prefix.
         tpot: (S, T, L, E) likewise.
-        mean_s: (S, T, L) mean TTFT, warm, of one device.
+        late_s: (S, T, L) 95% quantile of TTFT on one device, which routing reckons with.
+        paced_s: (S, T, L) likewise of TPOT.
         blocked: (S, T, L) part of arrivals that find the line full.
         busy: (T, L) part of the time that something runs.
         kept: (S, O, 2, P) float32 P(TTFT and TPOT promised are kept).
@@ -63,7 +66,8 @@ class Responses:
 
     ttft: Floats
     tpot: Floats
-    mean_s: Floats
+    late_s: Floats
+    paced_s: Floats
     blocked: Floats
     busy: Floats
     kept: NDArray[np.float32]
@@ -119,12 +123,13 @@ def responses_of(ground: Ground) -> Responses:
                 if warm[s] <= 0:
                     ttft[s, t, WARM, place] = ttft[s, t, COLD, place]
         busy[t] = 1.0 - idle
-    late = 1.0 - ttft
-    mean = ((late[..., 1:] + late[..., :-1]) / 2.0 * np.diff(_EDGES_S)).sum(axis=-1)
+    mixed = warm[:, None, None, None] * ttft[:, :, WARM]
+    mixed += (1.0 - warm[:, None, None, None]) * ttft[:, :, COLD]
     found = Responses(
         ttft,
         tpot,
-        np.ascontiguousarray(mean[:, :, WARM]),
+        _quantile_s(mixed, PROMISED),
+        _quantile_s(tpot, PROMISED),
         blocked,
         busy,
         np.zeros((len(services), len(types) * len(SPEEDS) * len(LOADS), 2, len(PATH_MS)), "f4"),
@@ -133,6 +138,13 @@ def responses_of(ground: Ground) -> Responses:
     for s in range(len(services)):
         found.kept[s] = _kept(ground, found, s)
     return found
+
+
+def _quantile_s(cdf: Floats, probability: float) -> Floats:
+    """First edge that the distribution reaches the probability at: (S, T, L)."""
+    reached = cdf >= probability
+    at = np.where(reached.any(axis=-1), reached.argmax(axis=-1), len(_EDGES_S) - 1)
+    return _EDGES_S[at]
 
 
 def _parts(ground: Ground, kind: SiteType) -> Floats:

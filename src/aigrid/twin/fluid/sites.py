@@ -181,13 +181,46 @@ def serve(
 
 @njit(**_OPTIONS)
 def site_times(
-    share, compute, type_of, together, load, mean_s, load_lookup, load_steps, ready, found
+    share,
+    compute,
+    type_of,
+    together,
+    load,
+    late_s,
+    paced_s,
+    ttft_slo_ms,
+    tpot_slo_ms,
+    load_lookup,
+    load_steps,
+    ready,
+    found,
 ):
-    """Predicted ms to first token from each site's door: (N,) of one service; infinite if shut."""
+    """How late each site is predicted to be: (N,) of one service, in ms of TTFT.
+
+    A site that needs r times the promised time per output token counts as one that needs r times
+    the promised time to first token: the later of both decides. Infinite where it is shut.
+
+    Args:
+        share: (N,) of compute that AI may use.
+        compute: (N,) devices.
+        type_of: (N,) rows of the tables.
+        together: devices of a group.
+        load: (N,) offered over possible.
+        late_s: (T, L) of TTFT on one device.
+        paced_s: (T, L) of TPOT on one device.
+        ttft_slo_ms: promised, without the path.
+        tpot_slo_ms: promised.
+        load_lookup: load bin of a load.
+        load_steps: of that lookup, for a load of 1.
+        ready: (N,) above 0 where the service is loaded.
+        found: (N,) to fill.
+    """
     for row in range(len(share)):
         speed = min(share[row] * compute[row], share[row] * together)
         if speed <= 0.0 or ready[row] <= 0.0:
             found[row] = np.inf
         else:
             at = load_lookup[min(int(load[row] * load_steps), len(load_lookup) - 1)]
-            found[row] = mean_s[type_of[row], at] / speed * 1e3
+            first_ms = late_s[type_of[row], at] / speed * 1e3
+            later_ms = paced_s[type_of[row], at] / speed * 1e3
+            found[row] = max(first_ms, later_ms / tpot_slo_ms * ttft_slo_ms)
