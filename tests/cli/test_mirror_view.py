@@ -19,6 +19,7 @@ def shown(ttft_ms: float) -> str:
     )
     mirror = Mirror(
         *("recorded/run", "c0ffee", 0, 3, 30.0, 60.0, 1234, 0, rows, {}, 1.5, (1.9, 2.4)),
+        drift_pct=1.0,
         notes=("3 sites shared 2 cores",),
         trace_sha256="ab" * 32,
     )
