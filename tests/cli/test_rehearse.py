@@ -12,6 +12,7 @@ from tests.twin.report import made_up
 from aigrid.app import rehearsing
 from aigrid.cli.rehearse_view import rehearsal_view
 from aigrid.core.errors import OverloadedError
+from aigrid.twin.fluid.policies import PLANS
 
 
 @pytest.fixture
@@ -130,3 +131,20 @@ def test_a_folder_that_cannot_be_written_is_said(
     ran = aigrid("rehearse", "made-up.yaml", "--out", tmp_path / "taken")
     assert ran.code == 7
     assert "taken" in ran.err
+
+
+def test_the_policies_that_it_knows_are_those_that_run() -> None:
+    assert tuple(plan.name for plan in PLANS) == rehearsing.POLICIES
+
+
+def test_a_country_from_its_file_to_its_report(aigrid: Run, tmp_path: Path) -> None:
+    """The whole way, with the smallest bundled country; its load is real, its hour short."""
+    arguments = ("region", "--policy", "aigrid", "--policy", "nearest", "--minutes", 30)
+    ran = aigrid("rehearse", *arguments, "--out", tmp_path, "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert list(told["policies"]) == ["aigrid", "nearest"]
+    assert told["minutes"] == 30
+    page = (tmp_path / "report.html").read_text()
+    for words in ("Kanagawa", "Azure LLM inference traces", "assistant", "H100 SXM datasheet"):
+        assert words in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +44,7 @@ class Wish:
         seed: of chance.
         minutes: to simulate; the scenario's own where None.
         requests: a trace to rehearse request by request; flows where None.
-        workers: processes; as many as are useful where None.
+        workers: threads, on which the result does not depend; one a core where None.
         out: folder of the report; `rehearsals/NAME-SEED` where None.
     """
 
@@ -145,12 +146,12 @@ def _run(country: Country, policies: tuple[str, ...], wish: Wish, progress: Prog
     progress.stage("rehearsing", len(policies) * country.minutes)
     done = dict.fromkeys(policies, 0)
 
-    def hear(policy: str, minute: int, minutes: int = 0) -> None:
+    def hear(policy: str, minute: int) -> None:
         """Progress of one policy, in minutes of its day."""
         progress.advance(minute - done[policy], policy=policy)
         done[policy] = minute
 
-    return rehearse_country(country, policies, wish.seed, hear, wish.workers or 1)
+    return rehearse_country(country, policies, wish.seed, hear, wish.workers or cores())
 
 
 def _store(country: Country, found: Rehearsal, wish: Wish, folder: Path) -> Rehearsed:
@@ -167,6 +168,11 @@ def _store(country: Country, found: Rehearsal, wish: Wish, folder: Path) -> Rehe
         write_durably(folder / RESULT, result.encode())
         write_durably(folder / REPORT, text.encode())
     return Rehearsed(country, found, folder / REPORT, folder / RESULT, told)
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def without_nan(value: Any) -> Any:

@@ -24,12 +24,20 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of chance (default: 0).")
 @click.option("--out", metavar="DIR", type=Path, help="Folder of the report.")
 @click.option(
-    "--requests", metavar="TRACE", type=Path, help="Request by request, those of a trace."
+    "--requests",
+    metavar="TRACE",
+    type=Path,
+    hidden=True,
+    help="Request by request, those of a trace.",
 )
-@click.option("--swarm", metavar="N", type=click.IntRange(min=1), help="N random grids, faults.")
+@click.option(
+    "--swarm", metavar="N", type=click.IntRange(min=1), hidden=True, help="N random grids, faults."
+)
 @click.option("--from-live", metavar="DIR", type=Path, help="Predict a recorded grid, and compare.")
 @click.option("--minutes", metavar="N", type=int, help="Simulate so many (default: a day).")
-@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes.")
+@click.option(
+    "--workers", metavar="N", type=click.IntRange(min=1), help="Threads (default: one a core)."
+)
 @json_options
 def rehearse(
     setup: Setup,
@@ -50,8 +58,6 @@ def rehearse(
 
     \b
     aigrid rehearse scenarios/japan.yaml --policy aigrid --policy nearest
-    aigrid rehearse scenarios/region.yaml --requests trace.csv
-    aigrid rehearse --swarm 500
     aigrid rehearse --from-live DIR     (what `aigrid up --record DIR` wrote)
     """
     from aigrid.app import rehearsing
@@ -98,7 +104,10 @@ def _country(setup: Setup, wish: Wish) -> None:
 
 
 def _swarm(setup: Setup, grids: int, seed: int, workers: int | None) -> None:
-    raise UnavailableError("the swarm is not wired yet")
+    raise UnavailableError(
+        f"--swarm {grids}: rehearsing random grids with faults is not built yet",
+        next_step="leave it out",
+    )
 
 
 def _from_live(setup: Setup, folder: Path, seed: int) -> None:

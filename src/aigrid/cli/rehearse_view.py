@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aigrid.cli.status_view import duration, plain_table
+from aigrid.cli.status_view import plain_table
 from aigrid.twin.outcome import PolicyOutcome, Rehearsal
-from aigrid.twin.report.figures import COLUMNS, Figure, best, count
+from aigrid.twin.report.figures import COLUMNS, Figure, best, count, simulated
 from aigrid.twin.report.verdict import OURS, RADIO_LIMIT, Finding, verdict
 
 # Most wanted first: a narrow terminal shows as many as fit, the report all.
@@ -40,7 +40,7 @@ def headline(rehearsal: Rehearsal) -> Text:
     return Text.assemble(
         (rehearsal.scenario, "bold"),
         f"  seed {rehearsal.seed}, {rehearsal.sites:,} sites, {count(rehearsal.customers)} ",
-        f"customers, {duration(60 * rehearsal.minutes)} simulated in ",
+        f"customers, {simulated(rehearsal.minutes)} simulated in ",
         f"{rehearsal.wall_s:.1f} s, {rehearsal.peak_rss_mb:,.0f} MB",
     )
 

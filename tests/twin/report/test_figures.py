@@ -10,7 +10,7 @@ from aigrid.twin.outcome import FIGURES
 from aigrid.twin.report import maps
 from aigrid.twin.report.charts import thinned
 from aigrid.twin.report.doubt import doubt
-from aigrid.twin.report.figures import COLUMNS, best, count, ms, mwh, rate, share, usd
+from aigrid.twin.report.figures import COLUMNS, best, count, ms, mwh, rate, share, simulated, usd
 from aigrid.twin.report.scales import Axis, decades, nice_ticks
 from aigrid.twin.report.words import MEANINGS
 
@@ -31,6 +31,9 @@ from aigrid.twin.report.words import MEANINGS
         (ms(7.25), "7.2"),
         (ms(12_345), "12,345"),
         (mwh(1_234_567), "1,235"),
+        (mwh(43), "0.043"),
+        (simulated(1440), "24 h"),
+        (simulated(60), "60 min"),
         (usd(0.416), "$0.42"),
         (usd(-2e6), "-$2.00M"),
         (usd(math.inf), "–"),
@@ -65,11 +68,11 @@ def test_axes() -> None:
 
 def test_means_over_a_day_keep_its_mean() -> None:
     values = np.arange(1440.0)
-    hours, means = thinned(values)
+    hours, means = thinned(values, 1440)
     assert len(means) == 288
     assert means.mean() == pytest.approx(values.mean())
     assert hours[-1] < 24.0
-    assert len(thinned(np.arange(7.0), 5)[1]) == 4
+    assert len(thinned(np.arange(7.0), 7, 5)[1]) == 4
 
 
 def test_bubbles_do_not_cover_one_another() -> None:

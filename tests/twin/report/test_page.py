@@ -78,7 +78,7 @@ def test_the_page_opens_offline_and_is_whole(setting: Setting) -> None:
 def test_everything_can_be_read_without_scripts(setting: Setting) -> None:
     told = " ".join(" ".join(outline(page(made_up.rehearsal(), setting)).text).split())
     for words in (
-        *("aigrid", "nearest", "95.0%", "2.0×10⁻⁶", "JP-13", "Nobody ran this."),
+        *("aigrid", "nearest", "95.0%", "2.0×10⁻⁶", "Tokyo", "Nobody ran this."),
         *("more than every baseline", "four small sites", "+81%", "their prompts are longer"),
         *("c0ffee", "aigrid rehearse x", "ab" * 32, "Whole site", "Marginal", "SLO 500 ms"),
         *("a source <with> marks", "fibre_us_per_km", "70 B"),

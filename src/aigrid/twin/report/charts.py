@@ -52,7 +52,7 @@ def day_chart(
         spelt: a value as text.
         kind: `share` or `count`, for the script that reads values back.
     """
-    hours = max((float(line.x[-1]) for line in lines), default=24.0)
+    hours = max((float(line.x[-1] + line.x[0]) for line in lines), default=24.0)
     tops = [float(np.nanmax(line.y)) for line in lines if len(line.y)]
     ticks = nice_ticks(max(tops, default=1.0))
     x = Axis(0.0, max(hours, 1e-9), LEFT, WIDTH - RIGHT)
@@ -93,13 +93,13 @@ def median(line: Line) -> float:
     return float(line.x[min(int(np.searchsorted(line.y, 0.5)), len(line.x) - 1)])
 
 
-def thinned(values: Floats, points: int = POINTS) -> tuple[Floats, Floats]:
-    """Minutes as at most `points` means: hours of their middles, and the means."""
+def thinned(values: Floats, minutes: int, points: int = POINTS) -> tuple[Floats, Floats]:
+    """Values that divide `minutes` evenly as at most `points` means: hours of middles, means."""
     size = max(1, -(-len(values) // points))
     starts = np.arange(0, len(values), size)
     counts = np.diff(np.append(starts, len(values)))
     means = np.add.reduceat(np.asarray(values, np.float64), starts) / counts
-    return (starts + counts / 2.0) / 60.0, means
+    return (starts + counts / 2.0) * minutes / len(values) / 60.0, means
 
 
 def _range_ms(lines: Sequence[Line], limit_ms: float | None) -> tuple[float, float]:

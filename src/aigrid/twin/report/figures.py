@@ -56,8 +56,15 @@ def ms(value: float) -> str:
 
 
 def mwh(value: float) -> str:
-    """Kilowatt hours in MWh."""
-    return NONE if not math.isfinite(value) else f"{value / 1e3:,.{1 if value < 1e5 else 0}f}"
+    """Kilowatt hours in MWh: `0.043`, `12.3`, `1,235`."""
+    if not math.isfinite(value):
+        return NONE
+    return f"{value / 1e3:,.{3 if value < 1e3 else 1 if value < 1e5 else 0}f}"
+
+
+def simulated(minutes: int) -> str:
+    """Simulated time: `24 h`, `90 min`."""
+    return f"{minutes // 60:,} h" if minutes % 60 == 0 and minutes > 60 else f"{minutes} min"
 
 
 def usd(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 from aigrid.twin.outcome import Rehearsal
 from aigrid.twin.report import maps
 from aigrid.twin.report.charts import Line, day_chart, distribution_chart, thinned
-from aigrid.twin.report.figures import COLUMNS, best, count, ratio, share, usd
+from aigrid.twin.report.figures import COLUMNS, best, count, ratio, share, simulated, usd
 from aigrid.twin.report.setting import Setting
 from aigrid.twin.report.verdict import OURS, RADIO_LIMIT, verdict
-from aigrid.twin.report.words import MEANINGS, MONEY, SERIES, WORDS
+from aigrid.twin.report.words import MEANINGS, MONEY, MORE_SERIES, SERIES, WORDS
 
 Floats = NDArray[np.float64]
 FOLDER = Path(__file__).parent
@@ -51,7 +52,8 @@ def page(rehearsal: Rehearsal, setting: Setting, language: str = "en") -> str:
             notes=_notes(rehearsal, words["all"]),
             facts=_facts(rehearsal, words),
             map=_map(rehearsal, setting, words),
-            days=_days(rehearsal),
+            days=_days(rehearsal, SERIES, with_rest=False),
+            more_days=_days(rehearsal, MORE_SERIES, with_rest=True),
             spreads=_spreads(rehearsal, "ttft_ms", setting),
             token_spreads=_spreads(rehearsal, "tpot_ms", setting),
             money=_money(rehearsal, words),
@@ -76,12 +78,10 @@ def _environment() -> Environment:
 
 
 def _facts(rehearsal: Rehearsal, words: dict[str, str]) -> list[tuple[str, str]]:
-    hours = rehearsal.minutes / 60.0
-    simulated = f"{hours:,.0f} h" if hours == int(hours) else f"{rehearsal.minutes} min"
     return [
         (f"{rehearsal.sites:,}", words["sites"]),
         (count(rehearsal.customers), words["customers"]),
-        (simulated, words["simulated"]),
+        (simulated(rehearsal.minutes), words["simulated"]),
         (str(len(rehearsal.policies)), words["policies"]),
         (f"{rehearsal.wall_s:,.1f} s", words["took"]),
         (f"{rehearsal.peak_rss_mb:,.0f} MB", words["memory"]),
@@ -120,24 +120,25 @@ def _notes(rehearsal: Rehearsal, everyone: str) -> list[tuple[str, str]]:
     ]
 
 
-def _days(rehearsal: Rehearsal) -> list[Markup]:
+def _days(rehearsal: Rehearsal, chosen: Iterable[str], *, with_rest: bool) -> list[Markup]:
     names = dict.fromkeys(
         name
         for outcome in rehearsal.policies.values()
         for name, values in outcome.series.items()
-        if len(values) == rehearsal.minutes and len(values) > 1
+        if len(values) > 1
     )
-    ordered = [n for n in SERIES if n in names] + [n for n in names if n not in SERIES]
-    return [_day(rehearsal, name) for name in ordered]
+    known = [name for name in chosen if name in names]
+    rest = [name for name in names if name not in (*SERIES, *MORE_SERIES)] if with_rest else []
+    return [_day(rehearsal, name) for name in (*known, *rest)]
 
 
 def _day(rehearsal: Rehearsal, name: str) -> Markup:
     lines = [
-        Line(policy, place, *thinned(outcome.series[name]))
+        Line(policy, place, *thinned(outcome.series[name], rehearsal.minutes))
         for place, (policy, outcome) in enumerate(rehearsal.policies.items())
         if name in outcome.series
     ]
-    title, kind = SERIES.get(name, (name.replace("_", " "), "count"))
+    title, kind = (SERIES | MORE_SERIES).get(name, (name.replace("_", " "), "count"))
     return _framed(title, day_chart(lines, title, SPELT[kind], kind))
 
 

@@ -12,6 +12,7 @@ from aigrid.twin.outcome import Rehearsal
 from aigrid.twin.report import maps
 from aigrid.twin.report.figures import COLUMNS, Figure, count, share
 from aigrid.twin.report.verdict import OURS
+from aigrid.twin.report.words import REGION_FIGURES
 
 Floats = NDArray[np.float64]
 # Chosen at first where there is such a figure.
@@ -118,5 +119,5 @@ def _is_share(low: float, high: float) -> bool:
 
 def _title(figure: Figure | None, name: str) -> str:
     if figure is None:
-        return name.replace("_", " ")
+        return REGION_FIGURES.get(name, name.replace("_", " "))
     return f"{figure.title} ({figure.unit})" if figure.unit else figure.title

@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 from aigrid.twin.country.scenario import Country
-from aigrid.twin.models.device import Device
-from aigrid.twin.models.service import Service, TokenLengths
 from aigrid.twin.report.doubt import Doubt, doubt
 from aigrid.twin.report.figures import NONE
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One parameter.
-
-    Attributes:
-        group: heading it stands under.
-        name: as in the scenario file.
-        value: as text.
-        source: where it comes from; empty where the scenario does not say.
-    """
-
-    group: str
-    name: str
-    value: str
-    source: str = ""
+from aigrid.twin.report.inputs import Input, inputs_of
+from aigrid.twin.report.prefectures import LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +71,7 @@ def setting_of(
     commit: str,
     command: str,
     published: tuple[Published, ...] = (),
-    region_labels: Mapping[str, str] | None = None,
+    language: str = "en",
 ) -> Setting:
     """Setting of a country's rehearsal."""
     return Setting(
@@ -100,49 +82,8 @@ def setting_of(
         inputs=inputs_of(country),
         published=published,
         doubt=doubt(country),
-        region_labels=region_labels or {},
+        region_labels=LABELS[language],
     )
-
-
-def inputs_of(country: Country) -> tuple[Input, ...]:
-    """Every parameter of a country that is a number, with its source."""
-    sources = country.sources
-    found = [
-        *_rows("radio", "radio", country.radio, sources),
-        *_rows("path", "path", country.path, sources),
-        *_rows("money", "money", country.money, sources),
-    ]
-    for device in country.devices:
-        found += _rows(f"device {device.name}", f"devices.{device.name}", device, sources)
-    for service in country.services:
-        found += _rows(f"service {service.name}", f"services.{service.name}", service, sources)
-    plain = ("demand_spread", "bursts", "burst_factor", "burst_min", "queue_limit")
-    times = ("minutes", "route_period_min", "place_period_min")
-    found += [
-        Input("day", name, _spelt(getattr(country, name)), _source(sources, name))
-        for name in (*times, *plain)
-    ]
-    found += [Input("dials", name, _spelt(value)) for name, value in country.dials.items()]
-    return tuple(found)
-
-
-def _rows(group: str, key: str, values: Any, sources: Mapping[str, str]) -> list[Input]:
-    own = values.source if isinstance(values, Device) else ""
-    names = [f.name for f in fields(values) if f.name not in ("name", "source")]
-    return [
-        Input(
-            group,
-            name,
-            _spelt(getattr(values, name)),
-            _source(sources, f"{key}.{name}", key, name) or own,
-        )
-        for name in names
-        if not (isinstance(values, Service) and getattr(values, name) == ())
-    ]
-
-
-def _source(sources: Mapping[str, str], *keys: str) -> str:
-    return next((sources[key] for key in keys if key in sources), "")
 
 
 def _measured(value: float, unit: str) -> str:
@@ -151,18 +92,3 @@ def _measured(value: float, unit: str) -> str:
     if unit == "%":
         return f"{value:+.0f}%"
     return f"{value:,.4g} {unit}".rstrip()
-
-
-def _spelt(value: Any) -> str:
-    if isinstance(value, TokenLengths):
-        low, mid, high = (
-            value.quantiles[round(p * (len(value.quantiles) - 1))] for p in (0, 0.5, 1)
-        )
-        return f"mean {value.mean:,.0f} (from {low:,.0f}, half below {mid:,.0f}, up to {high:,.0f})"
-    if isinstance(value, tuple):
-        return ", ".join(str(part) for part in value)
-    if isinstance(value, float) and value != 0 and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.4g}"
-    if isinstance(value, bool | str) or value is None:
-        return str(value) if value is not None else "none"
-    return f"{value:,.10g}"

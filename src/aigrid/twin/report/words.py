@@ -35,6 +35,7 @@ ENGLISH = {
     "day": "Over the day",
     "day_lead": "Means over the country, minute by minute. Choose policies; point at a chart to "
     "read values.",
+    "more": "More over the day",
     "spread": "Time to first token",
     "spread_lead": "Part of the served requests answered within a time, from the user's device "
     "and back. The dashed line is what the service promises.",
@@ -101,12 +102,31 @@ MEANINGS = {
     "revenue_per_capex": "AI revenue over the capital's life for a dollar of capital, whole sites",
 }
 
-# Series over the day: title, and whether they are parts of a whole.
+# Series over the day: title, and how a value is spelt. What is no such series stands under `more`.
 SERIES = {
     "radio": ("Radio: busy compute", "share"),
     "ai": ("AI: busy compute", "share"),
     "utilisation": ("Radio and AI: busy compute", "share"),
+    "share_mean": ("Compute that AI may use", "share"),
     "tokens_per_s": ("Tokens a second", "count"),
+    "requests_per_s": ("Requests a second", "count"),
+    "refused_per_s": ("Refused requests a second", "count"),
+    "ttft_ms_p99": ("TTFT p99, ms", "count"),
+}
+MORE_SERIES = {
+    "radio_miss": ("Slots missed, of all", "share"),
+    "ttft_ms_p50": ("TTFT p50, ms", "count"),
+    "in_line": ("Requests in line", "count"),
+    "ai_work": ("AI: compute that its work needs", "share"),
+    "link_load_max": ("Load of the busiest hub link", "share"),
+}
+
+# Figures by region that are no columns of the table.
+REGION_FIGURES = {
+    "utilisation": "busy (of compute)",
+    "share_mean": "AI may use (of compute)",
+    "served": "served (of requests)",
+    "tokens_per_s": "tokens (a second)",
 }
 
 MONEY = {
