@@ -13,7 +13,6 @@ from aigrid.twin.models.lengths import fixed
 from aigrid.twin.models.lengths import from_counts as _from_counts
 from aigrid.twin.models.service import Service
 
-__all__ = ["country", "network", "service"]
 RADIO = RadioModel(
     slot_ms=0.5,
     deadline_ms=0.5,
@@ -114,3 +113,12 @@ def country(**changes: Any) -> Country:
         "place_period_min": 30,
     }
     return Country(**(values | changes))
+
+
+def busy(**changes: Any) -> Country:
+    """So many requests that towers are short of compute now and then."""
+    services = (
+        service(requests_per_customer_day=1500.0),
+        vision(requests_per_customer_day=6000.0),
+    )
+    return country(**({"services": services} | changes))

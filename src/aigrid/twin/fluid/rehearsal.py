@@ -12,11 +12,12 @@ import numpy as np
 from aigrid.control.policy import Policy
 from aigrid.core.errors import ConfigurationError
 from aigrid.twin.country.scenario import Country
-from aigrid.twin.fluid import books, radio, responses
+from aigrid.twin.fluid import books, radio
 from aigrid.twin.fluid.day import Day
 from aigrid.twin.fluid.experience import known_of
-from aigrid.twin.fluid.ground import ground_of
+from aigrid.twin.fluid.ground import SiteType, ground_of
 from aigrid.twin.fluid.policies import Plan, plan_of
+from aigrid.twin.fluid.responses import Responses, responses_of
 from aigrid.twin.fluid.tally import Tally
 from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.fluid.trace import Trace
@@ -25,6 +26,7 @@ from aigrid.twin.outcome import PolicyOutcome, Rehearsal, Series
 # A share is held for a second at least: the guard's look at a site's counters.
 GUARD_S = 1.0
 Progress = Callable[[str, int], None]
+Tabulated = dict[tuple[SiteType, ...], Responses]
 
 
 def rehearse(
@@ -52,10 +54,11 @@ def rehearse(
     dials = policy_of(country)
     trace = Trace(f"{country.name} {seed} {len(country.network)} {country.minutes}")
     outcomes: dict[str, PolicyOutcome] = {}
+    tabulated: Tabulated = {}
     with Threads(workers) as threads:
         for plan in plans:
             outcomes[plan.name], _ = run_policy(
-                country, plan, dials, seed, threads, trace, on_progress
+                country, plan, dials, seed, threads, trace, tabulated, on_progress
             )
     latitude, longitude = _middles(country)
     return Rehearsal(
@@ -92,9 +95,25 @@ def run_policy(
     seed: int,
     threads: Threads,
     trace: Trace,
+    tabulated: Tabulated,
     on_progress: Progress | None = None,
 ) -> tuple[PolicyOutcome, Tally]:
-    """One policy's day, with the sums behind its figures."""
+    """One policy's day, with the sums behind its figures.
+
+    Args:
+        country: to rehearse.
+        plan: what the policy decides by.
+        dials: of the orchestrator.
+        seed: of chance.
+        threads: to share work.
+        trace: hears every decision and outcome.
+        tabulated: responses of site types that another policy has needed already; added to.
+        on_progress: hears the policy and how many of its minutes are done.
+
+    Raises:
+        ConfigurationError: a day without minutes, or sites in the wrong order.
+        RuleBrokenError: the twin broke a rule of `checks`.
+    """
     if country.minutes < 1:
         raise ConfigurationError(
             f"a rehearsal of {country.minutes} minutes", next_step="give 1 or more"
@@ -102,7 +121,9 @@ def run_policy(
     ready = time.perf_counter()
     ground = ground_of(country, plan, dials)
     tables = radio.tables_of(country, max(round(GUARD_S * 1e3 / country.radio.slot_ms), 1))
-    times = responses.responses_of(ground)
+    if ground.types not in tabulated:
+        tabulated[ground.types] = responses_of(ground)
+    times = tabulated[ground.types]
     known = known_of(ground, tables, seed)
     day = Day(ground, plan, dials, tables, times, known, seed, threads, trace)
     day.tally.seconds["before the day"] = time.perf_counter() - ready

@@ -1,0 +1,148 @@
+"""Kernels of a minute: chance, flows, compute among services, what the forecast knows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.twin.fluid import small
+
+from aigrid.control import forecast
+from aigrid.control.policy import Policy
+from aigrid.twin.fluid import chance, experience, flows, radio, sites
+from aigrid.twin.fluid.decisions import load_z
+from aigrid.twin.fluid.ground import Ground, ground_of
+from aigrid.twin.fluid.policies import plan_of
+from aigrid.twin.fluid.responses import (
+    LOADS,
+    SPEEDS,
+    Responses,
+    quantile_ms,
+    responses_of,
+    ttft_counts,
+)
+
+NORMALS = chance.normals()
+
+
+@pytest.fixture(scope="module")
+def ground() -> Ground:
+    return ground_of(small.country(), plan_of("aigrid"), Policy())
+
+
+@pytest.fixture(scope="module")
+def responses(ground: Ground) -> Responses:
+    return responses_of(ground)
+
+
+def test_chance_depends_on_seed_stream_step_and_row_alone() -> None:
+    start = chance.key(5, chance.RADIO, 9)
+    forth = [chance.draw(start, row) for row in range(50)]
+    assert forth == [chance.draw(start, row) for row in reversed(range(50))][::-1]
+    others = {chance.key(6, chance.RADIO, 9), chance.key(5, chance.DEMAND, 9)}
+    assert start not in others | {chance.key(5, chance.RADIO, 10)}
+    assert len(set(forth)) == 50
+
+
+def test_deviates_are_normal_and_four_of_a_draw_are_independent() -> None:
+    start = chance.key(1, 0, 0)
+    draws = [chance.draw(start, row) for row in range(20_000)]
+    four = np.array([[_normal(bits, part) for part in range(4)] for bits in draws])
+    assert np.abs(four.mean(axis=0)).max() < 0.03
+    assert np.abs(np.corrcoef(four.T) - np.eye(4)).max() < 0.03
+    assert np.mean(four > 1.6449) == pytest.approx(0.05, abs=0.003)
+
+
+def _normal(bits: int, part: int) -> float:
+    value: float = chance.normal(np.uint64(bits), part, NORMALS)
+    return value
+
+
+def test_exponential_is_that_of_the_library() -> None:
+    x = np.linspace(-39.0, 39.0, 4001)
+    found = np.array([chance.exponential(value) for value in x])
+    assert np.allclose(found, np.exp(x), rtol=2e-8, atol=0.0)
+
+
+def test_requests_go_down_the_weights_and_those_without_a_candidate_are_told() -> None:
+    reach = np.array([[0, 1], [1, 0], [2, -1]], np.int32)
+    weight = np.array([[0.75, 0.25], [1.0, 0.0], [0.0, 0.0]], np.float32)
+    arrive = np.zeros(3)
+    came, lost = flows.push(reach, weight, np.array([4.0, 2.0, 1.0]), arrive)
+    assert (came, lost) == (7.0, 1.0)
+    assert arrive.tolist() == [3.0, 3.0, 0.0]
+
+
+def test_demand_adds_up_on_the_way_to_the_root() -> None:
+    total = np.zeros((4, 1))
+    flows.below(np.array([-1, 0, 1, 1], np.int32), np.array([[0.0, 1.0, 2.0, 3.0]]), total)
+    assert total[:, 0].tolist() == [6.0, 6.0, 2.0, 3.0]
+
+
+def test_services_that_want_too_much_get_equal_time() -> None:
+    given = np.zeros(3)
+    sites._fair(np.array([1.0, 10.0, 10.0]), np.array([2.0, 1.0, 2.0]), 12.0, given)
+    assert given.tolist() == [2.0, 5.0, 5.0]
+    sites._fair(np.array([1.0, 1.0, 0.0]), np.array([2.0, 1.0, 2.0]), 12.0, given)
+    assert given.tolist() == [2.0, 1.0, 0.0]
+
+
+def test_what_forecasts_know_is_what_many_days_would_teach(ground: Ground) -> None:
+    tables = radio.tables_of(ground.country, 2000)
+    known = experience.load_profile(ground, tables)
+    learned = forecast.empty(len(ground.network), experience.RADIO_BINS)
+    state, none = radio.at_rest(len(ground.network)), np.zeros(len(ground.network))
+    every, at = slice(0, len(none)), 615
+    for day in range(600):
+        start = chance.key(3, chance.RADIO_BEFORE, day)
+        radio.minute_of_radio(ground, tables, state, none, at, start, 0.0, every)
+        forecast.learn(learned, at, state.seen, 0.0)
+    towers, column = ground.has_radio, at // 30
+    off = learned.mean[towers, column] - known.mean[towers, column]
+    assert abs(off.mean()) < 0.03
+    ratio = learned.spread[towers, column] / known.spread[towers, column]
+    assert ratio.mean() == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_forecast_of_load_is_exceeded_as_rarely_as_promised() -> None:
+    """A million minutes of the load's own process: at most about one in 100,000 rises above."""
+    memory, spread = small.RADIO.memory, small.RADIO.spread
+    rng = np.random.default_rng(8)
+    now = rng.standard_normal(1_000_000)
+    later = memory * now + np.sqrt(1.0 - memory**2) * rng.standard_normal(len(now))
+    profile = forecast.empty(len(now), 2)
+    profile.mean[:], profile.spread[:], profile.seen[:] = 20.0, spread, 1.0
+    found = forecast.ahead(profile, 10.0, 1.0, 20.0 + spread * now, load_z(memory))
+    assert np.mean(20.0 + spread * later > found) < 3e-5
+
+
+def test_a_slow_or_busy_site_answers_later(ground: Ground, responses: Responses) -> None:
+    shape = (len(ground.types), len(SPEEDS), len(LOADS), 2, 16)
+    medians = []
+    for speed, load in ((30, 1), (40, 1), (30, 13)):
+        mass = np.zeros(shape)
+        mass[0, speed, load, 1, 0] = 100.0
+        counts = ttft_counts(ground, responses, 0, mass.reshape(-1, 2, 16))
+        assert counts.sum() == pytest.approx(100.0)
+        medians.append(quantile_ms(_edges(), counts, 0.5))
+    slow, fast, busy = medians
+    assert fast < slow < busy
+    assert fast > ground.country.path.radio_ms
+
+
+def _edges() -> np.ndarray:
+    from aigrid.twin.fluid.responses import TTFT_MS
+
+    return TTFT_MS
+
+
+def test_a_warm_prefix_is_answered_sooner(responses: Responses) -> None:
+    calm = LOADS < 0.9
+    warm, cold = responses.ttft[0, :, 0, calm], responses.ttft[0, :, 1, calm]
+    assert (warm >= cold - 1e-6).all()
+    assert (warm > cold + 1e-3).any()
+
+
+def test_promises_are_kept_less_often_from_afar_and_under_load(responses: Responses) -> None:
+    kept = responses.kept[1].reshape(-1, len(SPEEDS), len(LOADS), 2, 16)
+    assert (np.diff(kept, axis=-1) <= 1e-6).all()
+    assert kept[0, 45, 1, 1, 0] > kept[0, 45, -1, 1, 0]
