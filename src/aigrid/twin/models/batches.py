@@ -183,5 +183,5 @@ def place_wait_cdf(state: Batch, at_s: Floats) -> Floats:
     seen = np.arange(len(tail))
     expected = np.maximum(state.full_rate * times, 1e-300)[..., None]
     late = np.exp(seen * np.log(expected) - expected - gammaln(seen + 1.0)) @ tail
-    cdf: Floats = np.where(times >= 0.0, 1.0 - late, 0.0)
+    cdf: Floats = np.where(times >= 0.0, np.clip(1.0 - late, 0.0, 1.0), 0.0)
     return cdf

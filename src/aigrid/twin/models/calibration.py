@@ -112,12 +112,28 @@ class Comparison:
 def known_service(model: str, bits: int, prompt: int, generated: int, max_batch: int) -> Service:
     """A model that was measured, as a service without promises; cache in 8 bits."""
     weights, cached, attention = _MODELS[model]
+    return bare_service(
+        model, weights, _BYTES_A_WEIGHT[bits], cached, attention, prompt, generated, max_batch
+    )
+
+
+def bare_service(
+    name: str,
+    weights: float,
+    bytes_per_weight: float,
+    kv_bytes_per_token: float,
+    attention_flop: float,
+    prompt: int,
+    generated: int,
+    max_batch: int = 64,
+) -> Service:
+    """A dense model as a service without promises or prices, all requests of one length."""
     return Service(
-        name=model,
+        name=name,
         parameters=weights,
         memory_parameters=weights,
-        bytes_per_weight=_BYTES_A_WEIGHT[bits],
-        kv_bytes_per_token=cached,
+        bytes_per_weight=bytes_per_weight,
+        kv_bytes_per_token=kv_bytes_per_token,
         prompt_tokens=fixed(prompt),
         generated_tokens=fixed(generated),
         shared_prefix_tokens=0.0,
@@ -129,7 +145,7 @@ def known_service(model: str, bits: int, prompt: int, generated: int, max_batch:
         usd_per_m_prompt_tokens=0.0,
         usd_per_m_generated_tokens=0.0,
         max_batch=max_batch,
-        attention_flop=attention,
+        attention_flop=attention_flop,
     )
 
 
