@@ -30,7 +30,6 @@ def shown(ttft_ms: float) -> str:
         rounds={},
         path_ms=1.5,
         load_average=(1.9, 2.4),
-        drift_pct=0.0,
         drift_pct=1.0,
         notes=("3 sites shared 2 cores",),
         trace_sha256="ab" * 32,

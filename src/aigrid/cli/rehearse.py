@@ -99,7 +99,8 @@ def _country(setup: Setup, wish: Wish) -> None:
         note(f"report {done.report}")
         return
     shown = console()
-    shown.print(rehearsal_view(done.rehearsal, shown.width))
+    promised = {service.name: service.ttft_slo_ms for service in done.country.services}
+    shown.print(rehearsal_view(done.rehearsal, shown.width, promised))
     shown.print(f"\nreport  {done.report}", soft_wrap=True)
 
 

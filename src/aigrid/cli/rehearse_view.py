@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -22,17 +24,20 @@ BEST_MARK = "*"
 _FIGURES = {figure.name: figure for figure in COLUMNS}
 
 
-def rehearsal_view(rehearsal: Rehearsal, columns: int) -> RenderableType:
+def rehearsal_view(
+    rehearsal: Rehearsal, columns: int, ttft_slo_ms: Mapping[str, float] | None = None
+) -> RenderableType:
     """Headline, table, notes and verdict.
 
     Args:
         rehearsal: what was found.
         columns: width of the terminal; a narrow one gets fewer columns of the table.
+        ttft_slo_ms: service to the time to first token it promises, for the verdict's reasons.
     """
     parts: list[RenderableType] = [headline(rehearsal), "", _table(rehearsal, columns), ""]
     parts.append(Text(f"{BEST_MARK} best of its column", style="dim"))
     parts += [Text(f"{who}: {note}", style="dim") for who, note in _notes(rehearsal)]
-    return Group(*parts, "", *map(_finding, verdict(rehearsal)))
+    return Group(*parts, "", *map(_finding, verdict(rehearsal, ttft_slo_ms or {})))
 
 
 def headline(rehearsal: Rehearsal) -> Text:
@@ -52,7 +57,7 @@ def _table(rehearsal: Rehearsal, columns: int) -> Table:
     used = max(len(outcome.policy) for outcome in outcomes)
     for figure in (_FIGURES[name] for name in WANTED):
         column = _column(figure, outcomes)
-        used += 1 + max(
+        used += 2 + max(
             map(len, (f"{figure.title} ", f"{figure.unit} ", *(c.plain for c in column)))
         )
         if used > columns:

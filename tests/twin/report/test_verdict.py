@@ -7,13 +7,15 @@ from tests.twin.report.made_up import outcome, rehearsal
 
 from aigrid.twin.report.verdict import kept, verdict
 
+SLO_MS = {"chat": 500.0}
+
 
 def told(*outcomes: object) -> str:
-    return " ".join(f.text for f in verdict(rehearsal(*outcomes)))
+    return " ".join(f.text for f in verdict(rehearsal(*outcomes), SLO_MS))
 
 
 def test_ahead_of_everybody_and_within_the_radio_limit() -> None:
-    findings = verdict(rehearsal())
+    findings = verdict(rehearsal(), SLO_MS)
     assert kept(findings)
     assert "2.0×10⁻⁶ of the slots; the limit is 10⁻⁵" in findings[0].text
     assert "more than every baseline: nearest (90.0%)" in findings[1].text
@@ -41,8 +43,17 @@ def test_a_baseline_ahead_is_named_with_what_it_costs_the_radio() -> None:
     assert "every baseline" not in text
 
 
+def test_it_says_in_which_service_it_is_behind() -> None:
+    ahead = replace(outcome("nearest", 0, slo=0.99), policy="nearest")
+    text = told(outcome("aigrid", 2, slo=0.9), ahead)
+    assert (
+        "Most of it is chat: first token in time for 83.0% of the requests served, not 96.4%"
+        in text
+    )
+
+
 def test_a_tie_is_not_a_victory() -> None:
-    findings = verdict(rehearsal(outcome("aigrid", 0), outcome("nearest", 1, slo=0.9001)))
+    findings = verdict(rehearsal(outcome("aigrid", 0), outcome("nearest", 1, slo=0.9001)), SLO_MS)
     assert not kept(findings)
     assert "no better than nearest" in findings[1].text
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aigrid.twin.outcome import PolicyOutcome, Rehearsal
+import numpy as np
+
+from aigrid.twin.outcome import PolicyOutcome, Rehearsal, Series
 from aigrid.twin.report.figures import count, rate, share
 
 OURS = "aigrid"
@@ -29,13 +32,19 @@ class Finding:
     text: str
 
 
-def verdict(rehearsal: Rehearsal) -> tuple[Finding, ...]:
-    """Radio first, then service level against each baseline, then whether capital was equal."""
+def verdict(rehearsal: Rehearsal, ttft_slo_ms: Mapping[str, float]) -> tuple[Finding, ...]:
+    """Radio first, then service level against each baseline, then whether capital was equal.
+
+    Args:
+        rehearsal: what was found.
+        ttft_slo_ms: service to the time to first token it promises, to say where ours is behind;
+            may be empty.
+    """
     ours = rehearsal.policies.get(OURS)
     if ours is None:
         return (Finding(None, f"Policy {OURS} was not rehearsed, so there is no verdict on it."),)
     others = [outcome for outcome in rehearsal.policies.values() if outcome.policy != OURS]
-    return (_radio(ours), *_levels(ours, others), *_capital(ours, others))
+    return (_radio(ours), *_levels(ours, others, ttft_slo_ms), *_capital(ours, others))
 
 
 def kept(findings: tuple[Finding, ...]) -> bool:
@@ -50,7 +59,9 @@ def _radio(ours: PolicyOutcome) -> Finding:
     return Finding(False, f"Radio: {OURS} misses {missed} of the slots, over the limit of {limit}.")
 
 
-def _levels(ours: PolicyOutcome, others: list[PolicyOutcome]) -> list[Finding]:
+def _levels(
+    ours: PolicyOutcome, others: list[PolicyOutcome], ttft_slo_ms: Mapping[str, float]
+) -> list[Finding]:
     if not others:
         return [Finding(None, "Service level: no baseline was rehearsed beside it.")]
     if ours.requests <= 0:
@@ -69,7 +80,9 @@ def _levels(ours: PolicyOutcome, others: list[PolicyOutcome]) -> list[Finding]:
         )
     if equal:
         found.append(Finding(False, f"{lead}: {OURS} ({mine}) is no better than {_named(equal)}."))
-    found += [Finding(False, f"{lead}: {_ahead(ours, other)}") for other in behind]
+    for other in behind:
+        text = f"{lead}: {_ahead(ours, other)}{_most_late(ours, other, ttft_slo_ms)}"
+        found.append(Finding(False, text))
     return found
 
 
@@ -82,6 +95,35 @@ def _ahead(ours: PolicyOutcome, other: PolicyOutcome) -> str:
     if refused > 0:
         return f"{text}; {OURS} refuses {count(refused)} requests more."
     return f"{text}."
+
+
+def _most_late(ours: PolicyOutcome, other: PolicyOutcome, slo_ms: Mapping[str, float]) -> str:
+    """The service that most of the difference is in."""
+    apart = {}
+    for service, limit_ms in slo_ms.items():
+        mine, theirs = (
+            _in_time(o.histograms.get(f"ttft_ms:{service}"), limit_ms) for o in (ours, other)
+        )
+        if mine and theirs:
+            apart[service] = (mine[1] * (theirs[0] - mine[0]), mine[0], theirs[0])
+    if not apart:
+        return ""
+    service, (lost, mine_part, their_part) = max(apart.items(), key=lambda item: item[1][0])
+    if lost <= 0.0:
+        return ""
+    return (
+        f" Most of it is {service}: first token in time for {share(mine_part)} of the requests "
+        f"served, not {share(their_part)}."
+    )
+
+
+def _in_time(histogram: Series | None, limit_ms: float) -> tuple[float, float] | None:
+    """Part of requests within a time, and how many there are; straight within a bin."""
+    if histogram is None or histogram[1].sum() <= 0.0:
+        return None
+    edges, counts = histogram
+    total = float(counts.sum())
+    return float(np.interp(limit_ms, edges, np.cumsum(counts) / total)), total
 
 
 def _named(outcomes: list[PolicyOutcome]) -> str:
