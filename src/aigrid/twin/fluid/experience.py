@@ -81,15 +81,12 @@ def load_profile(ground: Ground, tables: RadioTables) -> DailyProfile:
 
 
 def demand_profile(ground: Ground) -> DailyProfile:
-    """Mean and spread of each origin's and service's requests a second by time of day."""
+    """Mean requests a second of each origin and service by time of day; nobody asks for spread."""
     country, customers = ground.country, ground.network.customers
     rates = demand.by_customer(country).reshape(len(country.services), DEMAND_BINS, -1).mean(axis=2)
-    bursts = country.bursts * country.burst_min / MINUTES * (country.burst_factor - 1.0)
-    spread = np.sqrt(np.expm1(country.demand_spread**2))
+    rates *= 1.0 + country.bursts * country.burst_min / MINUTES * (country.burst_factor - 1.0)
     profile = forecast.empty(rates.shape[0] * len(customers), DEMAND_BINS)
-    for at in range(DEMAND_BINS):
-        mean = (rates[:, at, None] * customers[None, :]).reshape(-1) * (1.0 + bursts)
-        profile.mean[:, at] = mean
-        profile.spread[:, at] = mean * spread
+    each = profile.mean.T.reshape(DEMAND_BINS, rates.shape[0], len(customers))
+    np.multiply(rates.T[:, :, None], customers, out=each, casting="same_kind")
     profile.seen[:] = SEEN
     return profile

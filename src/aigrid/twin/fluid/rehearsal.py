@@ -68,7 +68,7 @@ def rehearse(
         customers=float(country.network.customers.sum()),
         minutes=country.minutes,
         wall_s=time.perf_counter() - began,
-        peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0,
+        peak_rss_mb=peak_rss_mb(),
         trace_sha256=trace.hexdigest(),
         region_names=country.network.regions,
         region_latitude_deg=latitude,
@@ -131,6 +131,11 @@ def run_policy(
     outcome = books.outcome_of(plan, ground, times, sums, known.radio)
     trace.add(np.array(list(outcome.figures().values())))
     return outcome, sums
+
+
+def peak_rss_mb() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 def _middles(country: Country) -> tuple[Series, Series]:
