@@ -28,7 +28,7 @@ def test_every_result_has_ours_a_unit_and_a_reason(rows: dict[str, Published]) -
     assert len(rows) >= 25
     for row in rows.values():
         assert math.isfinite(row.ours), row.name
-        assert row.unit and len(row.why) > 20, row.name
+        assert row.unit and len(row.why) > 10, row.name
         assert math.isnan(row.difference) == (math.isnan(row.published) or row.published == 0)
 
 
