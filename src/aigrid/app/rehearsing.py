@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aigrid.app.bundled import find_bundled
+from aigrid.app.bundled import bundled_folder, find_bundled
 from aigrid.app.origin import code_commit
 from aigrid.core.errors import ConfigurationError, NotFoundError, UnavailableError
 
@@ -156,10 +156,12 @@ def _run(country: Country, policies: tuple[str, ...], wish: Wish, progress: Prog
 
 def _store(country: Country, found: Rehearsal, wish: Wish, folder: Path) -> Rehearsed:
     from aigrid.store.durable import storing, write_durably
+    from aigrid.twin.published import results
     from aigrid.twin.report.page import page
     from aigrid.twin.report.setting import setting_of
 
-    setting = setting_of(country, commit=code_commit(), command=wish.command())
+    published = tuple(results(bundled_folder("scenarios") / "published"))
+    setting = setting_of(country, commit=code_commit(), command=wish.command(), published=published)
     text = page(found, setting)
     told = without_nan(found.to_dict() | {"commit": code_commit()})
     result = json.dumps(told, indent=2, ensure_ascii=False) + "\n"

@@ -79,7 +79,13 @@ def test_everything_can_be_read_without_scripts(setting: Setting) -> None:
     told = " ".join(" ".join(outline(page(made_up.rehearsal(), setting)).text).split())
     for words in (
         *("aigrid", "nearest", "95.0%", "2.0×10⁻⁶", "Tokyo", "Nobody ran this."),
-        *("more than every baseline", "four small sites", "+81%", "their prompts are longer"),
+        *(
+            "more than every baseline",
+            "four small sites",
+            "+81%",
+            "-17 points",
+            "their prompts are longer",
+        ),
         *("c0ffee", "aigrid rehearse x", "ab" * 32, "Whole site", "Marginal", "SLO 500 ms"),
         *("a source <with> marks", "fibre_us_per_km", "70 B"),
     ):
@@ -131,3 +137,12 @@ def test_values_that_are_not_there_are_a_dash(setting: Setting) -> None:
 
 def test_every_language_has_every_word() -> None:
     assert {frozenset(words) for words in WORDS.values()} == {frozenset(WORDS["en"])}
+
+
+def test_a_map_shows_regions_with_customers_only(setting: Setting) -> None:
+    one = made_up.outcome("aigrid", 0)
+    alone = one.regions | {"customers": np.array([0.0, 1e6, 2e6, 0.0, 0.0])}
+    text = page(made_up.rehearsal(replace(one, regions=alone)), setting)
+    assert text.count('class="region"') == 2
+    alone["customers"][1] = 0.0
+    assert "h-map" not in outline(page(made_up.rehearsal(replace(one, regions=alone)), setting)).ids

@@ -24,7 +24,7 @@ def test_ahead_of_everybody_and_within_the_radio_limit() -> None:
 
 def test_a_missed_radio_is_said_first() -> None:
     findings = verdict(
-        rehearsal(outcome("aigrid", 0, slo=0.95, missed=2e-5), outcome("nearest", 1))
+        rehearsal(outcome("aigrid", 0, slo=0.95, missed=2e-5), outcome("nearest", 1)), SLO_MS
     )
     assert findings[0].kept is False
     assert "over the limit" in findings[0].text
@@ -33,7 +33,7 @@ def test_a_missed_radio_is_said_first() -> None:
 def test_a_baseline_ahead_is_named_with_what_it_costs_the_radio() -> None:
     ahead = outcome("least-loaded", 1, slo=0.93, missed=3e-3)
     findings = verdict(
-        rehearsal(outcome("aigrid", 0, slo=0.9), ahead, outcome("nearest", 2, slo=0.5))
+        rehearsal(outcome("aigrid", 0, slo=0.9), ahead, outcome("nearest", 2, slo=0.5)), SLO_MS
     )
     assert not kept(findings)
     text = " ".join(f.text for f in findings)

@@ -149,11 +149,13 @@ def _spreads(rehearsal: Rehearsal, measure: str, setting: Setting) -> list[Marku
         for name in outcome.histograms
         if name.startswith(f"{measure}:")
     )
-    limits = setting.ttft_slo_ms if measure == "ttft_ms" else setting.tpot_slo_ms
+    is_first = measure == "ttft_ms"
+    limits = setting.ttft_slo_ms if is_first else setting.tpot_slo_ms
     return [
         _framed(service, distribution_chart(lines, service, limits.get(service)))
         for service in names
-        if (lines := _cumulative(rehearsal, f"{measure}:{service}"))
+        if (is_first or service in limits)
+        and (lines := _cumulative(rehearsal, f"{measure}:{service}"))
     ]
 
 

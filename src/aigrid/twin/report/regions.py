@@ -18,13 +18,14 @@ Floats = NDArray[np.float64]
 # Chosen at first where there is such a figure.
 FIRST = "slo_attainment"
 WEIGHT = "customers"
+FEWEST = 2
 _BY_NAME = {figure.name: figure for figure in COLUMNS}
 
 
 def region_map(
     rehearsal: Rehearsal, labels: Mapping[str, str], words: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """What the template needs; None where no policy has figures by region."""
+    """What the template needs; None where there are no figures, or too few regions for a map."""
     shape = np.shape(rehearsal.region_latitude_deg)
     names = dict.fromkeys(
         name
@@ -32,25 +33,24 @@ def region_map(
         for name, values in outcome.regions.items()
         if np.shape(values) == shape and name != WEIGHT
     )
-    if not names or not shape[0]:
+    weight = _weight(rehearsal, shape)
+    here = np.flatnonzero(weight > 0.0)
+    if not names or len(here) < FEWEST:
         return None
-    regions = [labels.get(name, name) for name in rehearsal.region_names]
-    data = {name: _figure(rehearsal, name) for name in names}
+    regions = [labels.get(rehearsal.region_names[row], rehearsal.region_names[row]) for row in here]
+    data = {name: _figure(rehearsal, name, here) for name in names}
     figure = FIRST if FIRST in names else next(iter(names))
     shown = data[figure]["policies"]
     policy = OURS if OURS in shown else next(iter(shown))
-    weight = _weight(rehearsal)
     drawn = maps.bubbles(
-        rehearsal.region_latitude_deg,
-        rehearsal.region_longitude_deg,
-        np.ones(shape) if weight is None else weight,
+        rehearsal.region_latitude_deg[here], rehearsal.region_longitude_deg[here], weight[here]
     )
     title = f"{data[figure]['title']}, {policy}"
     told = [f"{r}: {v}" for r, v in zip(regions, shown[policy]["texts"], strict=True)]
     return {
         "svg": maps.bubble_map(drawn, regions, shown[policy]["steps"], f"{words['map']}: {title}"),
         "told": told,
-        "lead": words["map_plain"] if weight is None else words["map_lead"],
+        "lead": words["map_plain"] if np.ptp(weight[here]) == 0.0 else words["map_lead"],
         "figure": figure,
         "policy": policy,
         "regions": regions,
@@ -60,17 +60,18 @@ def region_map(
     }
 
 
-def _weight(rehearsal: Rehearsal) -> Floats | None:
+def _weight(rehearsal: Rehearsal, shape: tuple[int, ...]) -> Floats:
+    """Customers; alike where nobody counted them."""
     for outcome in rehearsal.policies.values():
         if WEIGHT in outcome.regions:
             return np.asarray(outcome.regions[WEIGHT], np.float64)
-    return None
+    return np.ones(shape)
 
 
-def _figure(rehearsal: Rehearsal, name: str) -> dict[str, Any]:
+def _figure(rehearsal: Rehearsal, name: str, here: NDArray[np.intp]) -> dict[str, Any]:
     """Texts and colours of one figure."""
     values = {
-        policy: np.asarray(outcome.regions[name], np.float64)
+        policy: np.asarray(outcome.regions[name], np.float64)[here]
         for policy, outcome in rehearsal.policies.items()
         if name in outcome.regions
     }

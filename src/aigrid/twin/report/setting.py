@@ -22,7 +22,7 @@ class Published:
         published: value.
         ours: value; NaN where we have none.
         unit: of both.
-        difference: of ours from the published, a part of it.
+        difference: of ours from the published, a part of it; NaN where there is none.
         why: they differ.
     """
 
@@ -36,7 +36,11 @@ class Published:
     @property
     def cells(self) -> tuple[str, str, str]:
         """Published, ours and the difference as text."""
-        apart = f"{self.difference:+.0%}" if math.isfinite(self.difference) else NONE
+        apart = NONE
+        if math.isfinite(self.difference):
+            points = self.ours - self.published
+            in_points = self.unit.startswith("%")
+            apart = f"{points:+,.0f} points" if in_points else f"{self.difference:+,.0%}"
         return _measured(self.published, self.unit), _measured(self.ours, self.unit), apart
 
 
@@ -48,7 +52,7 @@ class Setting:
         commit: of the code.
         command: that repeats it.
         ttft_slo_ms: service to the time to first token it promises.
-        tpot_slo_ms: service to the time per output token it promises.
+        tpot_slo_ms: likewise a time per output token, of services that make more than one.
         inputs: parameters.
         published: results of others.
         doubt: the round trip's part; None where the country has no factory.
@@ -78,7 +82,11 @@ def setting_of(
         commit=commit,
         command=command,
         ttft_slo_ms={service.name: service.ttft_slo_ms for service in country.services},
-        tpot_slo_ms={service.name: service.tpot_slo_ms for service in country.services},
+        tpot_slo_ms={
+            service.name: service.tpot_slo_ms
+            for service in country.services
+            if service.generated_tokens.mean > 1.0
+        },
         inputs=inputs_of(country),
         published=published,
         doubt=doubt(country),
@@ -90,5 +98,7 @@ def _measured(value: float, unit: str) -> str:
     if not math.isfinite(value):
         return NONE
     if unit == "%":
-        return f"{value:+.0f}%"
+        return f"{value:+,.0f}%"
+    if unit.startswith("% "):
+        return f"{value:,.0f}{unit}"
     return f"{value:,.4g} {unit}".rstrip()
