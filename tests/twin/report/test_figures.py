@@ -24,6 +24,7 @@ from aigrid.twin.report.words import MEANINGS
         (rate(0.0123), "1.2%"),
         (share(0.99991), "99.991%"),
         (share(1.0), "100.0%"),
+        (share(78.482), "7,848%"),
         (count(950), "950"),
         (count(12_345), "12.3k"),
         (count(4_560_000), "4.56M"),

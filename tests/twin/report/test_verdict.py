@@ -22,6 +22,16 @@ def test_ahead_of_everybody_and_within_the_radio_limit() -> None:
     assert "same capital" in findings[2].text
 
 
+def test_a_day_that_does_not_pay_is_said() -> None:
+    lines = {"ai_revenue_usd": 2e7, "capital_a_year_usd": 1.5e8, "energy_usd": 1e7}
+    ours = replace(
+        outcome("aigrid", 0), money={f"marginal:{name}": usd for name, usd in lines.items()}
+    )
+    text = told(ours)
+    assert "AI earns $20.0M a year and costs $160M" in text
+    assert "does not pay for itself" in text
+
+
 def test_a_missed_radio_is_said_first() -> None:
     findings = verdict(
         rehearsal(outcome("aigrid", 0, slo=0.95, missed=2e-5), outcome("nearest", 1)), SLO_MS

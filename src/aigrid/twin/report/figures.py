@@ -33,6 +33,8 @@ def share(value: float) -> str:
     if not math.isfinite(value):
         return NONE
     percent = 100.0 * value
+    if abs(percent) >= 1000.0:
+        return f"{percent:,.0f}%"
     nearly = 0.0 < percent < 0.1 or 99.9 < percent < 100.0
     return f"{percent:.3f}%" if nearly else f"{percent:.1f}%"
 

@@ -17,6 +17,7 @@ from aigrid.twin.outcome import Rehearsal
 from aigrid.twin.report import maps
 from aigrid.twin.report.charts import Line, day_chart, distribution_chart, thinned
 from aigrid.twin.report.figures import COLUMNS, best, count, ratio, share, simulated, usd
+from aigrid.twin.report.inputs import Input
 from aigrid.twin.report.setting import Setting
 from aigrid.twin.report.verdict import OURS, RADIO_LIMIT, verdict
 from aigrid.twin.report.words import MEANINGS, MONEY, MORE_SERIES, SERIES, WORDS
@@ -58,6 +59,7 @@ def page(rehearsal: Rehearsal, setting: Setting, language: str = "en") -> str:
             token_spreads=_spreads(rehearsal, "tpot_ms", setting),
             money=_money(rehearsal, words),
             heat=_heat(setting),
+            inputs=_inputs(setting),
             spelt={"number": count, "share": share, "ms": lambda v: f"{v:,.0f}"},
         )
     )
@@ -218,6 +220,14 @@ def _paid(name: str, value: float) -> str:
     if name.startswith("return"):
         return share(value)
     return ratio(value) if name.startswith("revenue_per") else usd(value)
+
+
+def _inputs(setting: Setting) -> dict[str, list[Input]]:
+    """By group, in the order in which they came."""
+    groups: dict[str, list[Input]] = {}
+    for row in setting.inputs:
+        groups.setdefault(row.group, []).append(row)
+    return groups
 
 
 def _heat(setting: Setting) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aigrid.twin.outcome import PolicyOutcome, Rehearsal, Series
-from aigrid.twin.report.figures import count, rate, share
+from aigrid.twin.report.figures import count, rate, share, usd
 
 OURS = "aigrid"
 RADIO_LIMIT = 1e-5
@@ -17,6 +17,8 @@ ALIKE = 5e-4
 # Capital that differs by less than this is equal.
 SAME_CAPITAL = 1e-6
 CAPITAL = "whole_site:capital_usd"
+# Of a year: what AI earns, then what it costs.
+MARGINAL = ("ai_revenue_usd", "capital_a_year_usd", "energy_usd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Finding:
 
 
 def verdict(rehearsal: Rehearsal, ttft_slo_ms: Mapping[str, float]) -> tuple[Finding, ...]:
-    """Radio first, then service level against each baseline, then whether capital was equal.
+    """Radio, service level against each baseline, whether capital was equal, what AI earns.
 
     Args:
         rehearsal: what was found.
@@ -44,7 +46,12 @@ def verdict(rehearsal: Rehearsal, ttft_slo_ms: Mapping[str, float]) -> tuple[Fin
     if ours is None:
         return (Finding(None, f"Policy {OURS} was not rehearsed, so there is no verdict on it."),)
     others = [outcome for outcome in rehearsal.policies.values() if outcome.policy != OURS]
-    return (_radio(ours), *_levels(ours, others, ttft_slo_ms), *_capital(ours, others))
+    return (
+        _radio(ours),
+        *_levels(ours, others, ttft_slo_ms),
+        *_capital(ours, others),
+        *_money(ours),
+    )
 
 
 def kept(findings: tuple[Finding, ...]) -> bool:
@@ -142,4 +149,21 @@ def _capital(ours: PolicyOutcome, others: list[PolicyOutcome]) -> list[Finding]:
     ]
     if unlike:
         return [Finding(None, f"Capital differs from that of {', '.join(unlike)}: compare costs.")]
-    return [Finding(None, "All policies have the same sites, and so the same capital.")]
+    return [Finding(None, "All policies have the same capital.")]
+
+
+def _money(ours: PolicyOutcome) -> list[Finding]:
+    """What AI adds to sites that stand anyway, in a sentence: a day well served may not pay."""
+    lines = {name: ours.money.get(f"marginal:{name}") for name in MARGINAL}
+    earned, *costs = lines.values()
+    if earned is None or None in costs:
+        return []
+    cost = sum(value for value in costs if value is not None)
+    pays = "pays for itself" if earned >= cost else "does not pay for itself"
+    return [
+        Finding(
+            None,
+            f"Money: added to sites that stand anyway, AI earns {usd(earned)} a year and costs "
+            f"{usd(cost)}: at these prices and this demand it {pays}.",
+        )
+    ]
