@@ -64,10 +64,10 @@ def test_a_share_that_the_radio_needs_is_noticed(monkeypatch: pytest.MonkeyPatch
 def test_ai_where_it_must_be_off_is_noticed(where: Where, ground: Ground) -> None:
     share, need = np.zeros(len(ground.network)), np.zeros(len(ground.network))
     blocked = np.zeros(len(share), np.bool_)
-    share[20], blocked[20] = 0.1, True
+    share[20], blocked[20], every = 0.1, True, slice(0, len(share))
     with pytest.raises(RuleBrokenError, match="site site-20: radio short by choice"):
-        checks.radio_first(where, share, need, blocked)
-    checks.radio_first(where, share, need, None)
+        checks.radio_first(where, share, need, blocked, every)
+    checks.radio_first(where, share, need, np.zeros_like(blocked), every)
 
 
 def test_work_beyond_the_share_is_noticed(where: Where, ground: Ground) -> None:

@@ -14,6 +14,7 @@ from aigrid.twin.fluid.ground import Ground, ground_of
 from aigrid.twin.fluid.policies import plan_of
 from aigrid.twin.fluid.responses import (
     LOADS,
+    PATHS,
     SPEEDS,
     Responses,
     quantile_ms,
@@ -116,12 +117,12 @@ def test_the_forecast_of_load_is_exceeded_as_rarely_as_promised() -> None:
 
 
 def test_a_slow_or_busy_site_answers_later(ground: Ground, responses: Responses) -> None:
-    shape = (len(ground.types), len(SPEEDS), len(LOADS), 2, 16)
+    shape = (len(ground.types), len(SPEEDS), len(LOADS), 2, PATHS)
     medians = []
     for speed, load in ((30, 1), (40, 1), (30, 13)):
         mass = np.zeros(shape)
         mass[0, speed, load, 1, 0] = 100.0
-        counts = ttft_counts(ground, responses, 0, mass.reshape(-1, 2, 16))
+        counts = ttft_counts(ground, responses, 0, mass.reshape(-1, 2, PATHS))
         assert counts.sum() == pytest.approx(100.0)
         medians.append(quantile_ms(_edges(), counts, 0.5))
     slow, fast, busy = medians
@@ -143,6 +144,6 @@ def test_a_warm_prefix_is_answered_sooner(responses: Responses) -> None:
 
 
 def test_promises_are_kept_less_often_from_afar_and_under_load(responses: Responses) -> None:
-    kept = responses.kept[1].reshape(-1, len(SPEEDS), len(LOADS), 2, 16)
+    kept = responses.kept[1].reshape(-1, len(SPEEDS), len(LOADS), 2, PATHS)
     assert (np.diff(kept, axis=-1) <= 1e-6).all()
     assert kept[0, 45, 1, 1, 0] > kept[0, 45, -1, 1, 0]

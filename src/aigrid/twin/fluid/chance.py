@@ -3,7 +3,8 @@
 
 A counter goes through the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast Splittable
 Pseudorandom Number Generators", OOPSLA 2014). Sixteen of its bits choose one of 65,536 equally
-likely normal deviates, so that one draw makes four of them; the largest is 4.3 standard deviations.
+likely normal deviates, so that one draw makes four of them, up to 4.3 standard deviations; where
+tails matter, two of them make one, up to 6.
 """
 
 from __future__ import annotations
@@ -64,3 +65,9 @@ def exponential(x):
 def normal(bits, part, table):
     """Normal deviate number `part` (0 to 3) of a draw."""
     return table[(bits >> np.uint64(16 * part)) & np.uint64(0xFFFF)]
+
+
+@njit(inline="always", **_OPTIONS)
+def tailed(bits, table):
+    """A deviate with tails beyond one in 100,000: of two, each half of the variance."""
+    return (normal(bits, 0, table) + normal(bits, 1, table)) * 0.7071067811865476

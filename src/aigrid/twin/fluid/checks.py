@@ -142,7 +142,7 @@ def _over_compute(first, last, share, compute, served, work_s, type_of, allowed,
 
 
 def radio_first(
-    where: Where, share: Floats, need: Floats, blocked: NDArray[np.bool_] | None
+    where: Where, share: Floats, need: Floats, blocked: NDArray[np.bool_], rows: slice
 ) -> None:
     """AI is never given what the radio is known to need.
 
@@ -151,18 +151,27 @@ def radio_first(
         share: (N,) given to AI.
         need: (N,) devices that the policy reckons the radio needs.
         blocked: (N,) where AI must be off.
+        rows: to look at.
     """
     ground = where.ground
-    off = np.zeros(len(share), np.bool_) if blocked is None else blocked
-    row = _short(share, need, off, ground.compute, ground.has_radio, TOLERANCE)
+    row = _short(
+        rows.start,
+        rows.stop,
+        share,
+        need,
+        blocked,
+        ground.compute,
+        ground.has_radio,
+        TOLERANCE,
+    )
     if row >= 0:
         told = f"share {share[row]:.4g} of {ground.compute[row]:.4g} devices, need {need[row]:.4g}"
         raise where.broken("radio short by choice", row, told)
 
 
 @njit(**_OPTIONS)
-def _short(share, need, off, compute, has_radio, tolerance):
-    for row in range(len(share)):
+def _short(first, last, share, need, off, compute, has_radio, tolerance):
+    for row in range(first, last):
         if has_radio[row] and share[row] > 0.0:
             left = compute[row] - need[row]
             if off[row] or share[row] * compute[row] > left + tolerance * compute[row]:

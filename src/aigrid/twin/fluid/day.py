@@ -19,11 +19,11 @@ from aigrid.twin.fluid.radio import RadioTables
 from aigrid.twin.fluid.responses import (
     LOAD_LOOKUP,
     LOAD_STEPS,
-    PARTS,
     PATH_LOOKUP,
-    PATH_MS,
     PATH_STEPS,
-    SLOWEST,
+    PATHS,
+    SPEED_LOOKUP,
+    SPEED_STEPS,
     SPEEDS,
     Responses,
     quantile_ms,
@@ -37,6 +37,8 @@ Floats = NDArray[np.float64]
 MINUTE_S = 60.0
 # Latency over the day, and how origins fare, are looked at this often.
 LOOK_MIN = 15
+# A wait for hub links that changes by less changes no path.
+CONGESTED_MS = 0.02
 _EDGES_MS = np.concatenate((np.geomspace(1.0, 1e5, 60), [np.inf]))
 
 
@@ -75,16 +77,19 @@ class Day:
         self.orchestrator = Orchestrator(ground, plan, policy, known, tables, responses, threads)
         self._rates = demand.by_customer(ground.country)
         self._came, self._refused, self._in_line = np.zeros((3, services))
-        self._made = 0.0
+        self._made, self._given_busy_work = 0.0, np.zeros(3)
+        self._everything = max(float(ground.compute.sum()), 1e-9)
+        self._radios = max(int(ground.has_radio.sum()), 1)
+        self._used_missed = np.zeros(2)
         self._rows = parts(slice(0, count))
         self._arrive, self._line = np.zeros((services, count)), np.zeros((services, count))
         self._served, self._over = np.zeros((services, count)), np.zeros((services, count))
         self._point = np.zeros(count, np.int32)
-        self._busy, self._work, self._load = (np.zeros(count) for _ in range(3))
-        self._paths = np.zeros((services, count, len(PATH_MS)), np.float32)
-        self._joined = np.zeros((services, upper, len(PATH_MS)), np.float32)
-        self._up_paths = np.zeros((services, upper, len(PATH_MS)))
-        self._spans = np.zeros((services, count, 2), np.uint8)
+        self._load = np.zeros(count)
+        self._codes = np.zeros(ground.reach.shape, np.uint8)
+        self._paths = np.zeros((services, count, PATHS), np.float32)
+        self._joined = np.zeros((services, upper, PATHS), np.float32)
+        self._up_paths = np.zeros((services, upper, PATHS))
         self._stays, self._good = np.ones((services, count)), np.zeros((services, count))
         self._crossing, self._link_ms = np.zeros((services, count)), np.zeros(count)
         self._way_bin = PATH_LOOKUP[
@@ -94,10 +99,9 @@ class Day:
         self._tokens = np.array(
             [s.prompt_tokens.mean + s.generated_tokens.mean for s in ground.country.services]
         )
-        self._seen_mass = np.zeros((services, responses.points, 2, len(PATH_MS)))
-        self.tally = tally.empty(
-            count, services, responses.points, len(PATH_MS), ground.country.minutes
-        )
+        self._seen_mass = np.zeros((services, responses.points, 2, PATHS))
+        self.tally = tally.empty(count, services, responses.points, PATHS, ground.country.minutes)
+        self._encode()
 
     def run(self, on_progress: Callable[[int], None]) -> tally.Tally:
         """All minutes; `on_progress` hears how many are done.
@@ -141,7 +145,8 @@ class Day:
         self.orchestrator.shares(minute)
         decided = self.orchestrator.decided
         where = checks.Where(self._plan.name, minute, self._ground)
-        checks.radio_first(where, decided.share, decided.need, decided.blocked)
+        check = partial(checks.radio_first, where, decided.share, decided.need, decided.blocked)
+        self._threads.each(check, self._rows)
         self._trace.add(decided.share)
 
     def _route(self, minute: int) -> None:
@@ -171,13 +176,9 @@ class Day:
             ground.reach,
             decided.weight[s],
             decided.expected[s],
-            ground.hop_ms,
-            self._link_ms,
+            self._codes,
             self._hub,
-            PATH_LOOKUP,
-            PATH_STEPS,
             self._paths[s],
-            self._spans[s],
             self._stays[s],
             self._crossing[s],
         )
@@ -190,9 +191,26 @@ class Day:
             return
         tokens_per_s = (self._tokens[:, None] * self._crossing[:, rows]).sum(axis=0)
         loads = link_load(path.background, tokens_per_s, path.bytes_per_token, path.hub_gbit_per_s)
+        before = self._link_ms[rows]
         for row, load in zip(rows, loads, strict=True):
             self._link_ms[row] = link_wait_ms(load, path.hub_gbit_per_s)
+        if np.abs(self._link_ms[rows] - before).max() > CONGESTED_MS:
+            self._encode()
         self.tally.series["link_load_max"][minute:] = loads.max()
+
+    def _encode(self) -> None:
+        ground = self._ground
+        paths.encode(
+            0,
+            len(ground.network),
+            ground.reach,
+            ground.hop_ms,
+            self._hub,
+            self._link_ms,
+            PATH_LOOKUP,
+            PATH_STEPS,
+            self._codes,
+        )
 
     def _happen(self, minute: int) -> None:
         """Load and demand of this minute; what was decided cannot know them."""
@@ -204,8 +222,8 @@ class Day:
             chance.key(self._seed, chance.BURSTS, minute),
         )
 
-        def both(rows: slice) -> None:
-            radio.minute_of_radio(
+        def both(rows: slice) -> tuple[float, float]:
+            sums = radio.minute_of_radio(
                 ground, self._tables, known.radio, share, minute, start, memory, rows
             )
             demand.minute_of_demand(
@@ -219,7 +237,9 @@ class Day:
                 rows,
             )
 
-        self._threads.each(both, self._rows)
+            return sums
+
+        self._used_missed = np.array(self._threads.each(both, self._rows)).sum(axis=0)
 
     def _refuse_all(self) -> None:
         came = self._known.requests.rate.sum(axis=1) * MINUTE_S
@@ -235,10 +255,12 @@ class Day:
         pushed = np.array(self._threads.each(self._push, services)) * MINUTE_S
         self._came, self._refused = pushed[:, 0], pushed[:, 1]
         self._up_paths[:] = 0.0
+        self._given_busy_work[:] = 0.0
         upper = self._ground.levels[-1].start
         came_there = self._arrive[:, :upper].copy()
         for level in reversed(self._ground.levels):
-            self._threads.each(self._serve, parts(level))
+            sums = self._threads.each(self._serve, parts(level))
+            self._given_busy_work += np.array(sums).sum(axis=0)
             up = partial(self._up, rows=level)
             self._refused += self._threads.each(up, services)
         self._threads.each(lambda s: self._join(s, upper, came_there[s]), services)
@@ -259,9 +281,9 @@ class Day:
         found: tuple[float, float] = flows.push(self._ground.reach, weight, rate, self._arrive[s])
         return found
 
-    def _serve(self, rows: slice) -> None:
+    def _serve(self, rows: slice) -> tuple[float, float, float]:
         ground, decided = self._ground, self.orchestrator.decided
-        sites.serve(
+        found: tuple[float, float, float] = sites.serve(
             rows.start,
             rows.stop,
             decided.share,
@@ -280,19 +302,18 @@ class Day:
             LOAD_LOOKUP,
             LOAD_STEPS,
             len(SPEEDS),
-            PARTS,
-            SLOWEST,
+            SPEED_LOOKUP,
+            SPEED_STEPS,
             self._served,
             self._over,
             self._point,
-            self._busy,
-            self._work,
             self._load,
             self._tokens,
             self.tally.busy_sum,
             self.tally.share_sum,
             self.tally.tokens_sum,
         )
+        return found
 
     def _up(self, s: int, rows: slice) -> float:
         refused = flows.go_up(
@@ -316,7 +337,6 @@ class Day:
             self._point,
             self._paths[s],
             self._joined[s],
-            self._spans[s],
             self._stays[s],
             self._responses.warm[s],
             self._responses.kept[s],
@@ -326,17 +346,16 @@ class Day:
         return found
 
     def _add_up(self, minute: int) -> None:
-        ground, known, sums = self._ground, self._known, self.tally
-        everything, radios = ground.compute.sum(), max(int(ground.has_radio.sum()), 1)
-        given = (self.orchestrator.decided.share * ground.compute).sum()
-        radio_used, busy = known.radio.used.sum() / everything, self._busy.sum() / everything
+        sums, everything = self.tally, self._everything
+        used, missed = self._used_missed
+        given, busy, work = self._given_busy_work
         values = {
-            "radio": radio_used,
-            "ai": busy,
-            "utilisation": radio_used + busy,
-            "ai_work": self._work.sum() / everything,
+            "radio": used / everything,
+            "ai": busy / everything,
+            "utilisation": (used + busy) / everything,
+            "ai_work": work / everything,
             "share_mean": given / everything,
-            "radio_miss": known.radio.miss.sum() / radios,
+            "radio_miss": missed / self._radios,
             "requests_per_s": self._came.sum() / MINUTE_S,
             "tokens_per_s": self._made,
             "refused_per_s": self._refused.sum() / MINUTE_S,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aigrid.control import fill, forecast, guard, place
+from aigrid.control.forecast import DailyProfile
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import baselines, flows, radio, sites
 from aigrid.twin.fluid.experience import Known
@@ -16,7 +18,7 @@ from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.policies import FIXED, GUARD, LEAST_LOADED, NEAREST, WATERFILL, Plan
 from aigrid.twin.fluid.radio import RadioTables
 from aigrid.twin.fluid.responses import LOAD_LOOKUP, LOAD_STEPS, Responses
-from aigrid.twin.fluid.threads import Threads
+from aigrid.twin.fluid.threads import Threads, parts
 
 Floats = NDArray[np.float64]
 # Quantile 1 - 1e-5 of a normal distribution.
@@ -35,7 +37,7 @@ class Decided:
     Attributes:
         share: (N,) of compute that AI may use.
         need: (N,) devices that the radio is reckoned to need, behind `share`.
-        blocked: (N,) where AI must be off; None where nothing shares in time.
+        blocked: (N,) where AI must be off.
         resident: (N, S) what stands where.
         loading_s: (S, N) float32 until it serves.
         ready: (S, N) float32 part of this minute in which it serves.
@@ -45,7 +47,7 @@ class Decided:
 
     share: Floats
     need: Floats
-    blocked: NDArray[np.bool_] | None
+    blocked: NDArray[np.bool_]
     resident: NDArray[np.bool_]
     loading_s: NDArray[np.float32]
     ready: NDArray[np.float32]
@@ -87,13 +89,14 @@ class Orchestrator:
         self._load_s = ground.by_site(ground.load_s)
         self._memory_gb = np.array([kind.memory_gb for kind in ground.types])[ground.type_of]
         self._elapsed_s = np.full(count, MINUTE_S)
+        self._rows = parts(slice(0, count))
         self._below = np.zeros((count, services))
         self._site_ms = np.zeros((services, count))
         no_radio = ~ground.has_radio & ground.sells
         self.decided = Decided(
             share=no_radio.astype(np.float64),
             need=np.zeros(count),
-            blocked=None,
+            blocked=np.zeros(count, np.bool_),
             resident=np.zeros((count, services), np.bool_),
             loading_s=np.zeros((services, count), np.float32),
             ready=np.zeros((services, count), np.float32),
@@ -103,26 +106,33 @@ class Orchestrator:
 
     def shares(self, minute: int) -> None:
         """Set the shares of a minute from what was measured in the one before."""
-        decided, ground, known = self.decided, self._ground, self._known
+        decided, ground = self.decided, self._ground
         if self._plan.shares == FIXED:
             decided.need = self._fixed
             left = 1.0 - self._fixed / np.maximum(ground.compute, 1e-9)
             decided.share = np.where(ground.has_radio, np.clip(left, 0.0, 1.0), decided.share)
         if self._plan.shares != GUARD or not self._plan.sells_ai:
             return
-        ahead = forecast.ahead(known.load, minute - 1, 1, known.radio.seen, self._z)
-        radio.needs_at(ground, self._tables, ahead, decided.need, self._slot_need)
-        decided.blocked = guard.blocked(self._slot_need, ground.compute, ground.preemption)
-        missed = known.radio.miss > self._policy.guard_miss_rate
-        decided.share = guard.shares(
+        self._threads.each(partial(self._guard, minute), self._rows)
+
+    def _guard(self, minute: int, rows: slice) -> None:
+        decided, ground, known = self.decided, self._ground, self._known
+        load = known.load
+        profile = DailyProfile(load.mean[rows], load.spread[rows], load.seen)
+        ahead = forecast.ahead(profile, minute - 1, 1, known.radio.seen[rows], self._z)
+        radio.needs_at(ground, self._tables, ahead, decided.need, self._slot_need, rows)
+        compute = ground.compute[rows]
+        blocked = guard.blocked(self._slot_need[rows], compute, ground.preemption[rows])
+        decided.blocked[rows] = blocked
+        decided.share[rows] = guard.shares(
             self._policy,
-            decided.need,
-            ground.compute,
-            ground.has_radio,
-            missed,
-            decided.share,
-            self._elapsed_s,
-            decided.blocked,
+            decided.need[rows],
+            compute,
+            ground.has_radio[rows],
+            known.radio.miss[rows] > self._policy.guard_miss_rate,
+            decided.share[rows],
+            self._elapsed_s[rows],
+            blocked,
         )
 
     def learn(self, minute: int, of_demand: bool) -> None:

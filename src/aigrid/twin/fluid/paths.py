@@ -5,11 +5,39 @@ from __future__ import annotations
 
 from numba import njit
 
+# Set in the code of a path that leaves its hub.
+CROSSES = 128
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit(**_OPTIONS)
-def mix(reach, weight, rate, hop_ms, extra_ms, hub, lookup, steps, paths, spans, stays, crossing):
+def encode(first, last, reach, hop_ms, hub, extra_ms, lookup, steps, codes):
+    """The path bin of each origin and candidate; `CROSSES` is added where it leaves the hub.
+
+    Args:
+        first: row.
+        last: row after the last.
+        reach: (N, K).
+        hop_ms: (N, K) one way.
+        hub: (N,) row of the hub whose uplink takes an origin out of its hub; -1 for none.
+        extra_ms: (N,) one way, wait for the uplink of each hub.
+        lookup: path bin of a round trip.
+        steps: of the lookup, a ms.
+        codes: (N, K) uint8 to fill.
+    """
+    for row in range(first, last):
+        for at in range(reach.shape[1]):
+            site = reach[row, at]
+            if site >= 0:
+                way, crossing = hop_ms[row, at], 0
+                if hub[row] >= 0 and hub[site] != hub[row]:
+                    way += extra_ms[hub[row]]
+                    crossing = CROSSES
+                codes[row, at] = crossing + lookup[min(int(2.0 * way * steps), len(lookup) - 1)]
+
+
+@njit(**_OPTIONS)
+def mix(reach, weight, rate, codes, hub, paths, stays, crossing):
     """By which paths requests come to each site, and how many sessions stay there.
 
     Two requests of a session go to the same candidate with its weight, if the gateway draws for
@@ -19,13 +47,9 @@ def mix(reach, weight, rate, hop_ms, extra_ms, hub, lookup, steps, paths, spans,
         reach: (N, K).
         weight: (N, K).
         rate: (N,) requests a second expected.
-        hop_ms: (N, K) one way.
-        extra_ms: (N,) one way, wait for the uplink of each hub.
+        codes: (N, K) of `encode`.
         hub: (N,) row of the hub whose uplink takes an origin out of its hub; -1 for none.
-        lookup: path bin of a round trip.
-        steps: of the lookup, a ms.
         paths: (N, P) to fill; rows sum to 1.
-        spans: (N, 2) to fill, the first path bin used and the one after the last.
         stays: (N,) to fill, 0 to 1.
         crossing: (N,) to fill, requests a second over each hub's uplink.
     """
@@ -33,34 +57,30 @@ def mix(reach, weight, rate, hop_ms, extra_ms, hub, lookup, steps, paths, spans,
     stays[:] = 0.0
     crossing[:] = 0.0
     for row in range(len(rate)):
-        if rate[row] <= 0.0:
+        asked = rate[row]
+        if asked <= 0.0:
             continue
         for at in range(reach.shape[1]):
             part = weight[row, at]
             if part > 0.0:
-                way = hop_ms[row, at]
-                site = reach[row, at]
-                flow = rate[row] * part
-                if hub[row] >= 0 and hub[site] != hub[row]:
-                    way += extra_ms[hub[row]]
-                    crossing[hub[row]] += flow
-                paths[site, lookup[min(int(2.0 * way * steps), len(lookup) - 1)]] += flow
+                site, code = reach[row, at], codes[row, at]
+                flow = asked * part
+                paths[site, code & (CROSSES - 1)] += flow
                 stays[site] += flow * part
+                if code & CROSSES:
+                    crossing[hub[row]] += flow
     for site in range(len(rate)):
-        total, first, last = 0.0, paths.shape[1], 0
+        total = 0.0
         for bin_ in range(paths.shape[1]):
-            if paths[site, bin_] > 0.0:
-                total += paths[site, bin_]
-                first, last = min(first, bin_), bin_ + 1
+            total += paths[site, bin_]
         if total > 0.0:
-            stays[site] = min(stays[site] / total, 1.0)
-            for bin_ in range(first, last):
-                paths[site, bin_] /= total
+            each = 1.0 / total
+            stays[site] = min(stays[site] * each, 1.0)
+            for bin_ in range(paths.shape[1]):
+                paths[site, bin_] *= each
         else:
-            first, last = 0, 1
             paths[site, 0] = 1.0
             stays[site] = 1.0
-        spans[site, 0], spans[site, 1] = first, last
 
 
 @njit(**_OPTIONS)
@@ -79,7 +99,7 @@ def join_paths(first, last, came, up_paths, paths, joined):
 
 
 @njit(**_OPTIONS)
-def account(served, line, point, paths, joined, spans, stays, warm, kept, mass, good):
+def account(served, line, point, paths, joined, stays, warm, kept, mass, good):
     """Add a minute's requests of one service to its operating points.
 
     Args:
@@ -88,7 +108,6 @@ def account(served, line, point, paths, joined, spans, stays, warm, kept, mass, 
         point: (N,) operating points.
         paths: (N, P).
         joined: (U, P) instead of it for the first U rows.
-        spans: (N, 2) path bins in use, but for the first U rows.
         stays: (N,) sessions that stay.
         warm: probability that a prefix is found where the session stayed.
         kept: (O, 2, P) probability that what was promised is kept.
@@ -102,24 +121,29 @@ def account(served, line, point, paths, joined, spans, stays, warm, kept, mass, 
     upper = len(joined)
     for row in range(len(served)):
         all_in_line += line[row]
-        if served[row] <= 0.0:
+        some = served[row]
+        if some <= 0.0:
             good[row] = 0.0
             continue
         here, hit = point[row], stays[row] * warm
-        warmed, cold, found = served[row] * hit, served[row] * (1.0 - hit), 0.0
-        first, last = spans[row, 0], spans[row, 1]
-        if row < upper:
-            first, last = 0, paths.shape[1]
-        for bin_ in range(first, last):
-            part = joined[row, bin_] if row < upper else paths[row, bin_]
-            mass[here, 0, bin_] += warmed * part
-            mass[here, 1, bin_] += cold * part
-            chance = hit * kept[here, 0, bin_] + (1.0 - hit) * kept[here, 1, bin_]
-            found += part * chance
+        mix_of = joined[row] if row < upper else paths[row]
+        found = 0.0
+        if hit > 0.0:
+            found = _add(some * hit, mix_of, kept[here, 0], mass[here, 0]) * hit
+        found += _add(some * (1.0 - hit), mix_of, kept[here, 1], mass[here, 1]) * (1.0 - hit)
         good[row] = found
-        total += found * served[row]
-        all_served += served[row]
+        total += found * some
+        all_served += some
     return total, all_served, all_in_line
+
+
+@njit(inline="always", **_OPTIONS)
+def _add(some, paths, kept, mass):
+    found = 0.0
+    for bin_ in range(len(mass)):
+        mass[bin_] += some * paths[bin_]
+        found += paths[bin_] * kept[bin_]
+    return found
 
 
 @njit(**_OPTIONS)

@@ -30,7 +30,6 @@ class RadioState:
     Attributes:
         deviation: (N,) float32, of log load from its daily shape, in standard deviations.
         seen: (N,) float64 log of the mean load, plus `LOG_OFFSET`, as measured last.
-        used: (N,) float64 devices that the radio keeps busy.
         miss: (N,) float64 expected part of slots that were missed.
         miss_sum: (N,) float64, over minutes.
         used_sum: (N,) float64, over minutes.
@@ -38,7 +37,6 @@ class RadioState:
 
     deviation: NDArray[np.float32]
     seen: Floats
-    used: Floats
     miss: Floats
     miss_sum: Floats
     used_sum: Floats
@@ -80,7 +78,7 @@ def tables_of(country: Country, guard_slots: int) -> RadioTables:
 
 def at_rest(sites: int) -> RadioState:
     """Before the first minute."""
-    return RadioState(np.zeros(sites, np.float32), *(np.zeros(sites, np.float64) for _ in range(5)))
+    return RadioState(np.zeros(sites, np.float32), *(np.zeros(sites, np.float64) for _ in range(4)))
 
 
 def minute_of_radio(
@@ -92,7 +90,7 @@ def minute_of_radio(
     start: np.uint64,
     memory: float,
     rows: slice,
-) -> None:
+) -> tuple[float, float]:
     """One minute of the sites in `rows`, in place.
 
     Args:
@@ -104,9 +102,12 @@ def minute_of_radio(
         start: of `chance.key`.
         memory: correlation with the minute before; 0 draws anew.
         rows: contiguous.
+
+    Returns:
+        devices that the radio keeps busy, and the sum of `miss`.
     """
     network = ground.network
-    _minute(
+    found: tuple[float, float] = _minute(
         rows.start,
         rows.stop,
         start,
@@ -123,11 +124,11 @@ def minute_of_radio(
         share,
         state.deviation,
         state.seen,
-        state.used,
         state.miss,
         state.miss_sum,
         state.used_sum,
     )
+    return found
 
 
 @njit(**_OPTIONS)
@@ -148,18 +149,18 @@ def _minute(
     share,
     deviation,
     seen,
-    used,
     miss,
     miss_sum,
     used_sum,
 ):
     fixed, per_load, burstiness, spread = numbers[0], numbers[1], numbers[2], numbers[4]
     fresh = np.sqrt(1.0 - memory * memory)
+    all_used, all_missed = 0.0, 0.0
     for row in range(first, last):
         n = cells[row]
         if n == 0:
             continue
-        z = chance.normal(chance.draw(start, row), 0, normals)
+        z = chance.tailed(chance.draw(start, row), normals)
         z = memory * deviation[row] + fresh * z
         deviation[row] = z
         level = min(shapes[shape[row]] + peak[row] + spread * z - 0.5 * spread * spread, 0.0)
@@ -170,38 +171,47 @@ def _minute(
         if temporal:
             kept = compute[row] * (1.0 - preemption[row]) if share[row] > 0.0 else compute[row]
         missed = miss_at(survival, n, load, kept, fixed, per_load, burstiness)
-        used[row] = min(n * (fixed + per_load * load), compute[row])
+        used = min(n * (fixed + per_load * load), compute[row])
         miss[row] = missed
         miss_sum[row] += missed
-        used_sum[row] += used[row]
+        used_sum[row] += used
+        all_used += used
+        all_missed += missed
+    return all_used, all_missed
 
 
 def needs_at(
-    ground: Ground, tables: RadioTables, forecast: Floats, need: Floats, slot_need: Floats
+    ground: Ground,
+    tables: RadioTables,
+    forecast: Floats,
+    need: Floats,
+    slot_need: Floats,
+    rows: slice,
 ) -> None:
     """What the radio needs at a forecast load.
 
     Args:
         ground: what stays.
         tables: to look up.
-        forecast: (N,) log of load, plus `LOG_OFFSET`.
+        forecast: log of load of `rows`, plus `LOG_OFFSET`.
         need: (N,) to fill, devices that a share must leave the radio: the slot quantile where
             sharing is spatial, that of a guard period's mean where it is temporal.
         slot_need: (N,) to fill, slot quantile.
+        rows: contiguous.
     """
     fixed, per_load, burstiness = tables.numbers[:3]
     table = tables.need
     _needs(
         table.busy,
         table.sustained,
-        ground.network.cells,
-        ground.preemption,
+        ground.network.cells[rows],
+        ground.preemption[rows],
         forecast,
         fixed,
         per_load,
         burstiness,
-        need,
-        slot_need,
+        need[rows],
+        slot_need[rows],
     )
 
 

@@ -32,13 +32,26 @@ LOAD_LOOKUP = np.array(
 # Speeds in sixths of an octave, from 1/64 of a device to eight devices.
 OCTAVES, PARTS, SLOWEST = 9, 6, -6
 SPEEDS = 2.0 ** (SLOWEST + (np.arange(OCTAVES * PARTS) + 0.5) / PARTS)
-# Round trip beyond the radio, ms: upper edges, and what a bin counts as.
-PATH_EDGES_MS = np.array([0.01, 0.3, 0.6, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 1e9])
-PATH_MS = np.array([0.0, 0.15, 0.45, 0.8, 1.25, 1.75, 2.5, 3.5, 5, 7, 10, 14, 20, 28, 40, 64])
+# The same by lookup, in fine steps below a quarter of a device.
+SPEED_STEPS = np.array([16_384.0, 512.0, 0.25])
+SPEED_LOOKUP = np.stack(
+    [
+        np.clip(
+            np.floor((np.log2((np.arange(4096) + 0.5) / steps) - SLOWEST) * PARTS),
+            0,
+            len(SPEEDS) - 1,
+        )
+        for steps in SPEED_STEPS[:2]
+    ]
+).astype(np.int16)
+# Round trip beyond the radio, ms: upper edges.
+PATH_EDGES_MS = np.array([0.01, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 1e9])
+PATHS = len(PATH_EDGES_MS)
 PATH_STEPS = 10
 PATH_LOOKUP = np.searchsorted(
     PATH_EDGES_MS, (np.arange(50 * PATH_STEPS) + 0.5) / PATH_STEPS
-).astype(np.int16)
+).astype(np.uint8)
+PATH_LOOKUP[0] = 0
 _EDGES_S = np.concatenate(([0.0], np.geomspace(1e-5, 1e4, 127)))
 TTFT_MS = np.concatenate((np.geomspace(1.0, 1e5, 120), [np.inf]))
 TPOT_MS = np.concatenate((np.geomspace(0.05, 1e3, 90), [np.inf]))
@@ -61,6 +74,7 @@ class Responses:
         blocked: (S, T, L) part of arrivals that find the line full.
         busy: (T, L) part of the time that something runs.
         kept: (S, O, 2, P) float32 P(TTFT and TPOT promised are kept).
+        path_ms: (P,) round trip beyond the radio that a path bin counts as.
         warm: (S,) probability that a prefix is found where the session stayed.
     """
 
@@ -71,6 +85,7 @@ class Responses:
     blocked: Floats
     busy: Floats
     kept: NDArray[np.float32]
+    path_ms: Floats
     warm: Floats
 
     @property
@@ -132,12 +147,24 @@ def responses_of(ground: Ground) -> Responses:
         _quantile_s(tpot, PROMISED),
         blocked,
         busy,
-        np.zeros((len(services), len(types) * len(SPEEDS) * len(LOADS), 2, len(PATH_MS)), "f4"),
+        np.zeros((len(services), len(types) * len(SPEEDS) * len(LOADS), 2, PATHS), "f4"),
+        path_ms_of(ground),
         warm,
     )
     for s in range(len(services)):
         found.kept[s] = _kept(ground, found, s)
     return found
+
+
+def path_ms_of(ground: Ground) -> Floats:
+    """Mean round trip of the candidates in each path bin; its middle where there are none."""
+    trips = 2.0 * ground.hop_ms[ground.reach >= 0].astype(np.float64)
+    at = np.searchsorted(PATH_EDGES_MS, trips)
+    count = np.bincount(at, minlength=PATHS)
+    edges = np.minimum(PATH_EDGES_MS, 64.0)
+    middle = (edges + np.concatenate(([0.0], edges[:-1]))) / 2.0
+    mean = np.bincount(at, trips, minlength=PATHS) / np.maximum(count, 1)
+    return np.where(count > 0, mean, middle)
 
 
 def _quantile_s(cdf: Floats, probability: float) -> Floats:
@@ -181,10 +208,10 @@ def _decoding(kind: SiteType, parts: Floats, own: int, load: float, prefill: flo
 def _kept(ground: Ground, found: Responses, s: int) -> NDArray[np.float32]:
     service = ground.country.services[s]
     types, loads = len(ground.types), len(LOADS)
-    left_s = (service.ttft_slo_ms - ground.country.path.radio_ms - PATH_MS) / 1e3
+    left_s = (service.ttft_slo_ms - ground.country.path.radio_ms - found.path_ms) / 1e3
     # Rounding of an exact promise must not count against it.
     tpot_s = service.tpot_slo_ms / 1e3 * (1.0 + 1e-9)
-    kept = np.zeros((types, len(SPEEDS), loads, 2, len(PATH_MS)))
+    kept = np.zeros((types, len(SPEEDS), loads, 2, PATHS))
     for t in range(types):
         for place in range(loads):
             paced = np.interp(tpot_s * SPEEDS, _EDGES_S, found.tpot[s, t, place])
@@ -192,7 +219,7 @@ def _kept(ground: Ground, found: Responses, s: int) -> NDArray[np.float32]:
                 at = SPEEDS[:, None] * left_s[None, :]
                 first = np.interp(at, _EDGES_S, found.ttft[s, t, prefix, place], left=0.0)
                 kept[t, :, place, prefix] = first * paced[:, None]
-    return kept.reshape(-1, 2, len(PATH_MS)).astype(np.float32)
+    return kept.reshape(-1, 2, PATHS).astype(np.float32)
 
 
 def ttft_counts(
@@ -210,8 +237,8 @@ def ttft_counts(
     Returns:
         (E,) requests up to each edge and above the one before.
     """
-    shaped = mass.reshape(len(ground.types), len(SPEEDS), len(LOADS), 2, len(PATH_MS))
-    path_s = (ground.country.path.radio_ms + PATH_MS) / 1e3
+    shaped = mass.reshape(len(ground.types), len(SPEEDS), len(LOADS), 2, PATHS)
+    path_s = (ground.country.path.radio_ms + found.path_ms) / 1e3
     total = np.zeros(len(edges_ms))
     inner = edges_ms[:-1] / 1e3
     for t, place, prefix in np.argwhere(shaped.sum(axis=(1, 4)) > 0.0):

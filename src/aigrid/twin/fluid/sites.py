@@ -58,13 +58,11 @@ def serve(
     load_lookup,
     load_steps,
     speed_bins,
-    speed_parts,
-    slowest,
+    speed_lookup,
+    speed_steps,
     served,
     over,
     point,
-    busy,
-    work_done,
     load_seen,
     tokens,
     busy_sum,
@@ -95,19 +93,21 @@ def serve(
         load_lookup: load bin of a load.
         load_steps: of that lookup, for a load of 1.
         speed_bins: how many.
-        speed_parts: of an octave.
-        slowest: octave.
+        speed_lookup: (2, n) speed bin of a speed below `speed_steps[2]`, and of one above.
+        speed_steps: steps of a speed of 1 in both, and where they part.
         served: (S, N) requests of this minute, to fill.
         over: (S, N) requests refused here, to fill.
         point: (N,) operating point, to fill.
-        busy: (N,) devices busy, to fill.
-        work_done: (N,) devices' worth of work at full batches, to fill.
         load_seen: (N,) offered over possible, to fill.
         tokens: (S,) of a request.
         busy_sum: (N,) device-minutes busy, added to.
         share_sum: (N,) device-minutes given to AI, added to.
         tokens_sum: (N,) tokens, added to.
+
+    Returns:
+        devices given to AI, those of them that are busy, and that work at full batches would need.
     """
+    all_given, all_busy, all_work = 0.0, 0.0, 0.0
     services = len(work_s)
     loads = busy_table.shape[1]
     offered, work, given = np.zeros(services), np.zeros(services), np.zeros(services)
@@ -116,6 +116,7 @@ def serve(
         kind = type_of[row]
         capacity = devices * MINUTE_S
         share_sum[row] += devices
+        all_given += devices
         wanted = 0.0
         for s in range(services):
             came = arrive[s, row] * MINUTE_S
@@ -133,8 +134,6 @@ def serve(
                 over[s, row] = came * (1.0 - ready[s, row])
                 offered[s] -= over[s, row]
             wanted += offered[s] * work[s]
-        busy[row] = 0.0
-        work_done[row] = 0.0
         load_seen[row] = 0.0
         point[row] = 0
         if wanted <= 0.0:
@@ -143,9 +142,9 @@ def serve(
         load_seen[row] = load
         at = load_lookup[min(int(load * load_steps), len(load_lookup) - 1)]
         speed = min(devices, share[row] * together)
-        octave = int((np.log2(speed) - slowest) * speed_parts)
-        octave = min(max(octave, 0), speed_bins - 1)
-        point[row] = (kind * speed_bins + octave) * loads + at
+        fine = 0 if speed < speed_steps[2] else 1
+        place = min(int(speed * speed_steps[fine]), speed_lookup.shape[1] - 1)
+        point[row] = (kind * speed_bins + speed_lookup[fine, place]) * loads + at
         total = 0.0
         for s in range(services):
             if offered[s] > 0.0:
@@ -154,29 +153,32 @@ def serve(
                     offered[s] -= turned
                     over[s, row] += turned
                 total += offered[s] * work[s]
+        used, made = total, 0.0
         if total <= capacity:
             for s in range(services):
-                given[s] = offered[s] * work[s]
+                served[s, row] = offered[s]
+                line[s, row] = 0.0
+                made += offered[s] * tokens[s]
         else:
+            used = capacity
             _fair(offered, work, capacity, given)
-        groups = max(compute[row] / together, 1.0)
-        used, made = 0.0, 0.0
-        for s in range(services):
-            if offered[s] <= 0.0:
-                line[s, row] = 0.0 if ready[s, row] > 0.0 else line[s, row]
-                continue
-            out = min(given[s] / work[s], offered[s])
-            served[s, row] = out
-            used += given[s]
-            made += out * tokens[s]
-            rest = offered[s] - out
-            kept = min(rest, line_limit[s, kind] * groups)
-            line[s, row] = kept
-            over[s, row] += rest - kept
-        work_done[row] = used / MINUTE_S
-        busy[row] = max(busy_table[kind, at] * devices, work_done[row])
-        busy_sum[row] += busy[row]
+            groups = max(compute[row] / together, 1.0)
+            for s in range(services):
+                if offered[s] > 0.0:
+                    out = min(given[s] / work[s], offered[s])
+                    served[s, row] = out
+                    made += out * tokens[s]
+                    rest = offered[s] - out
+                    kept = min(rest, line_limit[s, kind] * groups)
+                    line[s, row] = kept
+                    over[s, row] += rest - kept
+        worked = used / MINUTE_S
+        running = max(busy_table[kind, at] * devices, worked)
+        busy_sum[row] += running
         tokens_sum[row] += made
+        all_busy += running
+        all_work += worked
+    return all_given, all_busy, all_work
 
 
 @njit(**_OPTIONS)
