@@ -15,6 +15,7 @@ from aigrid.app.serving import wait_until_served
 from aigrid.app.signals import StopRequest
 from aigrid.factory.progress import Progress
 from aigrid.live.client import ControlClient
+from aigrid.live.run_log import check_free
 from aigrid.live.settings import GridSettings
 from aigrid.live.supervisor import Supervisor
 
@@ -63,7 +64,8 @@ def run_grid(
         stop: asks for the end.
 
     Raises:
-        ConflictError: another grid runs on this data directory, or the port is taken.
+        ConflictError: another grid runs on this data directory, the port is taken, or the folder
+            for the recording holds a run.
         AigridError: the settings, the recipe or the store cannot be used.
         KeyboardInterrupt: a signal broke off the preparation; nothing half-made is left.
     """
@@ -73,6 +75,8 @@ def run_grid(
         planned = settings.planned_sites()
         supervisor = Supervisor(settings)
         supervisor.check_port()
+        if settings.record is not None:
+            check_free(settings.record)
         reference = ensure_package(settings.paths, recipe, progress)
         progress.stage("starting", 1)
         supervisor.start()

@@ -31,6 +31,18 @@ FILES_KEPT = 16
 logger = logging.getLogger(__name__)
 
 
+def check_free(folder: Path) -> None:
+    """See that a folder holds no run yet.
+
+    Raises:
+        ConflictError: it does.
+    """
+    if (folder / run_record.RUN_FILE).exists():
+        raise ConflictError(
+            f"{folder} holds a recorded run", next_step="give --record an empty or new folder"
+        )
+
+
 def begin(folder: Path, commit: str, planned: Iterable[PlannedSite]) -> None:
     """Write `run.json` in a folder that holds no run yet.
 
@@ -38,10 +50,7 @@ def begin(folder: Path, commit: str, planned: Iterable[PlannedSite]) -> None:
         ConflictError: it does.
         StorageError: it cannot be written.
     """
-    if (folder / run_record.RUN_FILE).exists():
-        raise ConflictError(
-            f"{folder} holds a recorded run", next_step="give --record an empty or new folder"
-        )
+    check_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
