@@ -62,6 +62,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     (clone / ".venv" / "bin").mkdir(parents=True)
     (clone / ".venv" / "bin" / "activate").write_text(f'export PATH="{BIN}:$PATH"\n')
     shutil.copytree(ROOT / "docs", clone / "docs")
+    shutil.copytree(ROOT / "scenarios", clone / "scenarios")
     recipe = yaml.safe_load((ROOT / "recipes" / "first-light.yaml").read_text()) | FIRST
     (clone / "recipes").mkdir()
     lines = yaml.safe_dump(recipe, sort_keys=False)

@@ -74,6 +74,7 @@ def test_block_runs_as_written(newcomer: Newcomer, block: Block) -> None:
 @pytest.mark.grid
 @pytest.mark.parametrize("block", TWIN_BLOCKS, ids=str)
 def test_block_of_the_twins_page_runs_as_written(newcomer: Newcomer, block: Block) -> None:
+    newcomer.run("source .venv/bin/activate")  # as the README has it by then
     test_block_runs_as_written(newcomer, block)
 
 
