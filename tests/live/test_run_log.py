@@ -4,10 +4,10 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.live.conftest import KEY, Rig
@@ -20,6 +20,7 @@ from aigrid.core.site import Site
 from aigrid.engines.engine import Job, Message, Sampling
 from aigrid.engines.scripted import Script, ScriptedEngine
 from aigrid.live import run_log
+from aigrid.live.forward import Attempt, StreamedAnswer
 from aigrid.live.request_log import RequestLog
 from aigrid.live.run_log import RunLog, begin, key_of
 from aigrid.live.site_log import WatchedEngine
@@ -149,6 +150,37 @@ def test_a_model_that_is_not_deployed_is_noted_as_refused(rig: RigMaker, tmp_pat
     body = json.dumps({"model": "other", "messages": [{"role": "user", "content": "x"}]}).encode()
     (row,) = recorded(built, tmp_path, lambda: post(built, body))
     assert (row.status, row.site, row.service) == (404, "", "other")
+
+
+@pytest.mark.parametrize(("pieces", "read", "status"), [(3, 3, 200), (3, 2, 499), (2, 2, 502)])
+def test_how_a_stream_ended_is_told(pieces: int, read: int, status: int, tmp_path: Path) -> None:
+    """A client that leaves with the last event in hand has a whole answer."""
+    log = RequestLog.to_folder(str(tmp_path))
+    sent = (b"data: 1\n\n", b"data: 2\n\n", b"data: [DONE]\n\n")[:pieces]
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for piece in sent:
+            yield piece
+
+    async def give() -> StreamedAnswer:
+        return StreamedAnswer("one", chunks())
+
+    async def run() -> None:
+        attempt = Attempt("id", "/v1/completions", b"", "m", True, "*")
+        answer = await log.noted(attempt, True, give())
+        assert isinstance(answer, StreamedAnswer)
+        stream = cast(AsyncGenerator[bytes, None], answer.chunks)
+        for _ in range(read):
+            await anext(stream)
+        if pieces == 3:
+            await stream.aclose()
+        else:
+            assert [piece async for piece in stream] == []
+
+    asyncio.run(run())
+    log.close()
+    (row,) = [r for r in rows_in(tmp_path, "requests-*.jsonl") if isinstance(r, RequestRow)]
+    assert row.status == status
 
 
 def test_an_unknown_origin_is_noted_as_none(rig: RigMaker, tmp_path: Path) -> None:

@@ -84,11 +84,11 @@ class _Note:
         status, last = CLIENT_LEFT, b""
         try:
             async for piece in answer.chunks:
+                last = piece  # before it goes out: a client may leave as soon as it has the end
                 yield piece
-                last = piece
-            status = 200 if last.endswith(_DONE) else BROKE_OFF
+            status = BROKE_OFF
         finally:
-            self.end(status, answer.site)
+            self.end(200 if last.endswith(_DONE) else status, answer.site)
 
     def end(self, status: int, site: str) -> None:
         """Note the row."""
