@@ -19,8 +19,6 @@ from aigrid.twin.fluid.radio import RadioTables
 from aigrid.twin.fluid.responses import (
     LOAD_LOOKUP,
     LOAD_STEPS,
-    PATH_LOOKUP,
-    PATH_STEPS,
     PATHS,
     SPEED_LOOKUP,
     SPEED_STEPS,
@@ -31,14 +29,12 @@ from aigrid.twin.fluid.responses import (
 )
 from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.fluid.trace import Trace, folded
-from aigrid.twin.models.path import link_load, link_wait_ms
+from aigrid.twin.fluid.ways import Ways
 
 Floats = NDArray[np.float64]
 MINUTE_S = 60.0
 # Latency over the day, and how origins fare, are looked at this often.
-LOOK_MIN = 15
-# A wait for hub links that changes by less changes no path.
-CONGESTED_MS = 0.02
+LOOK_MIN = 30
 _EDGES_MS = np.concatenate((np.geomspace(1.0, 1e5, 60), [np.inf]))
 
 
@@ -70,7 +66,6 @@ class Day:
         trace: Trace,
     ) -> None:
         count, services = len(ground.network), len(ground.country.services)
-        upper = ground.levels[-1].start
         self._ground, self._plan, self._tables = ground, plan, tables
         self._responses, self._known, self._seed = responses, known, seed
         self._threads, self._trace = threads, trace
@@ -86,22 +81,13 @@ class Day:
         self._served, self._over = np.zeros((services, count)), np.zeros((services, count))
         self._point = np.zeros(count, np.int32)
         self._load = np.zeros(count)
-        self._codes = np.zeros(ground.reach.shape, np.uint8)
-        self._paths = np.zeros((services, count, PATHS), np.float32)
-        self._joined = np.zeros((services, upper, PATHS), np.float32)
-        self._up_paths = np.zeros((services, upper, PATHS))
-        self._stays, self._good = np.ones((services, count)), np.zeros((services, count))
-        self._crossing, self._link_ms = np.zeros((services, count)), np.zeros(count)
-        self._way_bin = PATH_LOOKUP[
-            np.minimum((2.0 * ground.above_ms * PATH_STEPS).astype(np.int64), len(PATH_LOOKUP) - 1)
-        ]
-        self._hub = _hubs(ground)
+        self._good = np.zeros((services, count))
         self._tokens = np.array(
             [s.prompt_tokens.mean + s.generated_tokens.mean for s in ground.country.services]
         )
+        self._ways = Ways(ground, self._tokens)
         self._seen_mass = np.zeros((services, responses.points, 2, PATHS))
         self.tally = tally.empty(count, services, responses.points, PATHS, ground.country.minutes)
-        self._encode()
 
     def run(self, on_progress: Callable[[int], None]) -> tally.Tally:
         """All minutes; `on_progress` hears how many are done.
@@ -167,50 +153,8 @@ class Day:
         orchestrator.route(self._load, is_first=minute == 0)
         for bits in self._threads.each(folded, orchestrator.decided.weight):
             self._trace.add_folded(bits)
-        self._threads.each(self._mix, range(len(self._rates)))
-        self._congest(minute)
-
-    def _mix(self, s: int) -> None:
-        ground, decided = self._ground, self.orchestrator.decided
-        paths.mix(
-            ground.reach,
-            decided.weight[s],
-            decided.expected[s],
-            self._codes,
-            self._hub,
-            self._paths[s],
-            self._stays[s],
-            self._crossing[s],
-        )
-
-    def _congest(self, minute: int) -> None:
-        """Wait for hub uplinks, from the routes just made; the next mix uses it."""
-        path = self._ground.country.path
-        rows = np.unique(self._hub[self._hub >= 0])
-        if not len(rows):
-            return
-        tokens_per_s = (self._tokens[:, None] * self._crossing[:, rows]).sum(axis=0)
-        loads = link_load(path.background, tokens_per_s, path.bytes_per_token, path.hub_gbit_per_s)
-        before = self._link_ms[rows]
-        for row, load in zip(rows, loads, strict=True):
-            self._link_ms[row] = link_wait_ms(load, path.hub_gbit_per_s)
-        if np.abs(self._link_ms[rows] - before).max() > CONGESTED_MS:
-            self._encode()
-        self.tally.series["link_load_max"][minute:] = loads.max()
-
-    def _encode(self) -> None:
-        ground = self._ground
-        paths.encode(
-            0,
-            len(ground.network),
-            ground.reach,
-            ground.hop_ms,
-            self._hub,
-            self._link_ms,
-            PATH_LOOKUP,
-            PATH_STEPS,
-            self._codes,
-        )
+        self._ways.follow(orchestrator.decided.weight, orchestrator.decided.expected, self._threads)
+        self.tally.series["link_load_max"][minute:] = self._ways.link_load_max
 
     def _happen(self, minute: int) -> None:
         """Load and demand of this minute; what was decided cannot know them."""
@@ -254,7 +198,7 @@ class Day:
         before = self._in_line
         pushed = np.array(self._threads.each(self._push, services)) * MINUTE_S
         self._came, self._refused = pushed[:, 0], pushed[:, 1]
-        self._up_paths[:] = 0.0
+        self._ways.up[:] = 0.0
         self._given_busy_work[:] = 0.0
         upper = self._ground.levels[-1].start
         came_there = self._arrive[:, :upper].copy()
@@ -263,7 +207,7 @@ class Day:
             self._given_busy_work += np.array(sums).sum(axis=0)
             up = partial(self._up, rows=level)
             self._refused += self._threads.each(up, services)
-        self._threads.each(lambda s: self._join(s, upper, came_there[s]), services)
+        self._threads.each(lambda s: self._ways.join(s, came_there[s]), services)
         good, served, self._in_line = np.array(self._threads.each(self._account, services)).T
         where = checks.Where(self._plan.name, minute, self._ground)
         checks.conserved(where, self._came, served, self._refused, before, self._in_line)
@@ -293,7 +237,7 @@ class Day:
             ground.lost_s,
             ground.line,
             TOGETHER,
-            self._stays,
+            self._ways.stays,
             decided.ready,
             self._arrive,
             self._line,
@@ -321,23 +265,20 @@ class Day:
             rows.stop,
             self._over[s],
             self._ground.above,
-            self._way_bin,
+            self._ways.up_bin,
             self._arrive[s],
-            self._up_paths[s],
+            self._ways.up[s],
         )
         return float(refused)
-
-    def _join(self, s: int, upper: int, came: Floats) -> None:
-        paths.join_paths(0, upper, came, self._up_paths[s], self._paths[s], self._joined[s])
 
     def _account(self, s: int) -> tuple[float, float, float]:
         found: tuple[float, float, float] = paths.account(
             self._served[s],
             self._line[s],
             self._point,
-            self._paths[s],
-            self._joined[s],
-            self._stays[s],
+            self._ways.mix[s],
+            self._ways.joined[s],
+            self._ways.stays[s],
             self._responses.warm[s],
             self._responses.kept[s],
             self.tally.mass[s],
@@ -368,7 +309,7 @@ class Day:
             self._look()
 
     def _look(self) -> None:
-        """Latency of the last quarter of an hour; how each origin fares now."""
+        """Latency of the last half hour; how each origin fares now."""
         if not self._plan.sells_ai:
             self.tally.asked += self._known.requests.rate.sum(axis=0)
             return
@@ -404,14 +345,3 @@ class Day:
             self.tally.answered,
             self.tally.promised,
         )
-
-
-def _hubs(ground: Ground) -> NDArray[np.int32]:
-    """Row of the hub whose uplink takes a site's requests further; -1 where there is none."""
-    upper, hubs = ground.levels[-1].start, ground.levels[1]
-    found = np.full(len(ground.above), -1, np.int32)
-    found[hubs] = np.arange(hubs.start, hubs.stop)
-    above = ground.above[upper:]
-    is_hub = (above >= hubs.start) & (above < hubs.stop)
-    found[upper:] = np.where(is_hub, above, -1)
-    return found

@@ -43,7 +43,7 @@ class Tally:
         mass: (S, O, 2, P) requests at operating points.
         seconds: real time by phase.
         series: name to (minutes,).
-        ttft_p50: ms, of a quarter of an hour each.
+        ttft_p50: ms, of half an hour each.
         ttft_p99: likewise.
     """
 

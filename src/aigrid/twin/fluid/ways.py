@@ -1,0 +1,111 @@
+"""The ways that requests take to sites: path bins, sessions that stay, hub links that fill up."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.twin.fluid import paths
+from aigrid.twin.fluid.ground import Ground
+from aigrid.twin.fluid.responses import PATH_LOOKUP, PATH_STEPS, PATHS
+from aigrid.twin.fluid.threads import Threads
+from aigrid.twin.models.path import link_load, link_wait_ms
+
+Floats = NDArray[np.float64]
+# A wait for hub links that changes by less changes no path.
+CONGESTED_MS = 0.02
+
+
+class Ways:
+    """How requests come to sites under the routes in force.
+
+    Args:
+        ground: what stays.
+        tokens: (S,) of a request, for the load of links.
+
+    Attributes:
+        mix: (S, N, P) float32, part of a site's requests by path bin.
+        joined: (S, U, P) float32, that of the U sites above towers, with what came up to them.
+        up: (S, U, P) requests a second that came up, to be cleared each minute.
+        up_bin: (N,) path bin of the way to the site above.
+        stays: (S, N) part of sessions that stay on a site.
+        link_load_max: of the busiest hub's uplink.
+    """
+
+    def __init__(self, ground: Ground, tokens: Floats) -> None:
+        count, services = len(ground.network), len(ground.country.services)
+        upper = ground.levels[-1].start
+        self._ground, self._tokens = ground, tokens
+        self._hub = _hubs(ground)
+        self._crossing, self._link_ms = np.zeros((services, count)), np.zeros(count)
+        self._codes = np.zeros(ground.reach.shape, np.uint8)
+        self.mix = np.zeros((services, count, PATHS), np.float32)
+        self.joined = np.zeros((services, upper, PATHS), np.float32)
+        self.up = np.zeros((services, upper, PATHS))
+        steps = (2.0 * ground.above_ms * PATH_STEPS).astype(np.int64)
+        self.up_bin = PATH_LOOKUP[np.minimum(steps, len(PATH_LOOKUP) - 1)]
+        self.stays = np.ones((services, count))
+        self.link_load_max = 0.0
+        self._encode()
+
+    def follow(self, weight: list[NDArray[np.float32]], expected: Floats, threads: Threads) -> None:
+        """Take new routes in: weight is (S, N, K), expected (S, N) requests a second."""
+
+        def one(s: int) -> None:
+            paths.mix(
+                self._ground.reach,
+                weight[s],
+                expected[s],
+                self._codes,
+                self._hub,
+                self.mix[s],
+                self.stays[s],
+                self._crossing[s],
+            )
+
+        threads.each(one, range(len(weight)))
+        self._congest()
+
+    def join(self, s: int, came: Floats) -> None:
+        """Mix what came up this minute into the paths of the upper sites; came is (U,)."""
+        paths.join_paths(0, len(came), came, self.up[s], self.mix[s], self.joined[s])
+
+    def _congest(self) -> None:
+        """Wait for hub uplinks under the routes just made; the next ones are mixed with it."""
+        path = self._ground.country.path
+        rows = np.unique(self._hub[self._hub >= 0])
+        if not len(rows):
+            return
+        tokens_per_s = (self._tokens[:, None] * self._crossing[:, rows]).sum(axis=0)
+        loads = link_load(path.background, tokens_per_s, path.bytes_per_token, path.hub_gbit_per_s)
+        before = self._link_ms[rows]
+        for row, load in zip(rows, loads, strict=True):
+            self._link_ms[row] = link_wait_ms(load, path.hub_gbit_per_s)
+        if np.abs(self._link_ms[rows] - before).max() > CONGESTED_MS:
+            self._encode()
+        self.link_load_max = float(loads.max())
+
+    def _encode(self) -> None:
+        ground = self._ground
+        paths.encode(
+            0,
+            len(ground.network),
+            ground.reach,
+            ground.hop_ms,
+            self._hub,
+            self._link_ms,
+            PATH_LOOKUP,
+            PATH_STEPS,
+            self._codes,
+        )
+
+
+def _hubs(ground: Ground) -> NDArray[np.int32]:
+    """Row of the hub whose uplink takes a site's requests further; -1 where there is none."""
+    upper, hubs = ground.levels[-1].start, ground.levels[1]
+    found = np.full(len(ground.above), -1, np.int32)
+    found[hubs] = np.arange(hubs.start, hubs.stop)
+    above = ground.above[upper:]
+    is_hub = (above >= hubs.start) & (above < hubs.stop)
+    found[upper:] = np.where(is_hub, above, -1)
+    return found
