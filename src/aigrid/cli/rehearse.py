@@ -51,7 +51,7 @@ def rehearse(
     minutes: int | None,
     workers: int | None,
 ) -> None:
-    r"""Rehearse a day of a country: what AI its radio network can carry, under which policy.
+    """Rehearse a day of a country: what AI its radio network can carry, under which policy.
 
     SCENARIO is a file, or the name of a scenario that comes with aigrid (default: japan).
     Prints a table, and writes a report that opens in any browser, offline.
@@ -59,7 +59,7 @@ def rehearse(
     \b
     aigrid rehearse scenarios/japan.yaml --policy aigrid --policy nearest
     aigrid rehearse --from-live DIR     (what `aigrid up --record DIR` wrote)
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     from aigrid.app import rehearsing
 
     own: dict[str, object] = {"SCENARIO": scenario, "--policy": policies, "--requests": requests}
