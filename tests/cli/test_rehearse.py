@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,3 +156,13 @@ def test_a_country_from_its_file_to_its_report(aigrid: Run, tmp_path: Path) -> N
         "four sites over one cluster",
     ):
         assert words in page
+
+
+def test_a_terminal_without_unicode_gets_the_table_too(tmp_path: Path) -> None:
+    plain = {"PYTHONIOENCODING": "ascii", "AIGRID_DATA": str(tmp_path)}
+    code = "from aigrid.cli.output import console; console().print('1.2×10⁻⁶ of the slots')"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | plain, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "1.2?10?? of the slots" in ran.stdout

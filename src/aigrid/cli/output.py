@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -37,6 +38,8 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks
     piped_width = None if stream.isatty() else int(os.environ.get("COLUMNS", "120"))
     return Console(
         stderr=stderr, highlight=False, width=piped_width, no_color=not wants_colour(stream)

@@ -5,9 +5,14 @@ from dataclasses import replace
 import pytest
 from tests.twin.report.made_up import outcome, rehearsal
 
+from aigrid.twin.outcome import PolicyOutcome, Rehearsal
 from aigrid.twin.report.verdict import kept, verdict
 
 SLO_MS = {"chat": 500.0}
+
+
+def whole_day(*outcomes: PolicyOutcome) -> Rehearsal:
+    return replace(rehearsal(*outcomes), minutes=1440)
 
 
 def told(*outcomes: object) -> str:
@@ -27,9 +32,10 @@ def test_a_day_that_does_not_pay_is_said() -> None:
     ours = replace(
         outcome("aigrid", 0), money={f"marginal:{name}": usd for name, usd in lines.items()}
     )
-    text = told(ours)
+    text = " ".join(f.text for f in verdict(whole_day(ours), SLO_MS))
     assert "AI earns $20.0M a year and costs $160M" in text
     assert "does not pay for itself" in text
+    assert "a year of such hours" in told(ours), "an hour of the night is no year"
 
 
 def test_a_missed_radio_is_said_first() -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from aigrid.twin.outcome import PolicyOutcome, Rehearsal, Series
-from aigrid.twin.report.figures import count, rate, share, usd
+from aigrid.twin.report.figures import count, rate, share, simulated, usd
 
 OURS = "aigrid"
 RADIO_LIMIT = 1e-5
 # Attainments closer than this are called equal: a twentieth of a percentage point.
 ALIKE = 5e-4
+DAY_MIN = 1440
 # Capital that differs by less than this is equal.
 SAME_CAPITAL = 1e-6
 CAPITAL = "whole_site:capital_usd"
@@ -50,7 +51,7 @@ def verdict(rehearsal: Rehearsal, ttft_slo_ms: Mapping[str, float]) -> tuple[Fin
         _radio(ours),
         *_levels(ours, others, ttft_slo_ms),
         *_capital(ours, others),
-        *_money(ours),
+        *_money(ours, rehearsal.minutes),
     )
 
 
@@ -152,8 +153,11 @@ def _capital(ours: PolicyOutcome, others: list[PolicyOutcome]) -> list[Finding]:
     return [Finding(None, "All policies have the same capital.")]
 
 
-def _money(ours: PolicyOutcome) -> list[Finding]:
+def _money(ours: PolicyOutcome, minutes: int) -> list[Finding]:
     """What AI adds to sites that stand anyway, in a sentence: a day well served may not pay."""
+    if minutes % DAY_MIN:
+        part = "is not whole days, so money is that of a year of such hours"
+        return [Finding(None, f"Money: {simulated(minutes)} {part}, not of days.")]
     lines = {name: ours.money.get(f"marginal:{name}") for name in MARGINAL}
     earned, *costs = lines.values()
     if earned is None or None in costs:
