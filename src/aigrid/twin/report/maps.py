@@ -113,7 +113,7 @@ def _at(drawn: Bubbles, row: int) -> tuple[float, float, float]:
 
 def _label(drawn: Bubbles, row: int, label: str, colour: int) -> Markup:
     x, y, radius = _at(drawn, row)
-    size = min(13.0, 3.0 * radius / max(len(label), 1))
+    size = min(13.0, 2.7 * radius / max(len(label), 1))
     if radius < _LABEL_RADIUS or size < 8.0:
         return Markup("")
     return Markup('<text class="t{}" x="{:.1f}" y="{:.1f}" font-size="{:.1f}">{}</text>').format(
