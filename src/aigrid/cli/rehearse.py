@@ -91,6 +91,7 @@ def _country(setup: Setup, wish: Wish) -> None:
     from aigrid.app.rehearsing import rehearse as run
     from aigrid.cli.bars import progress_bars
     from aigrid.cli.rehearse_view import rehearsal_view
+    from aigrid.twin.report.setting import promised_of
 
     with progress_bars() as progress:
         done = run(wish, progress)
@@ -99,8 +100,7 @@ def _country(setup: Setup, wish: Wish) -> None:
         note(f"report {done.report}")
         return
     shown = console()
-    promised = {service.name: service.ttft_slo_ms for service in done.country.services}
-    shown.print(rehearsal_view(done.rehearsal, shown.width, promised))
+    shown.print(rehearsal_view(done.rehearsal, shown.width, promised_of(done.country)))
     shown.print(f"\nreport  {done.report}", soft_wrap=True)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -11,7 +9,7 @@ from rich.text import Text
 from aigrid.cli.status_view import plain_table
 from aigrid.twin.outcome import PolicyOutcome, Rehearsal
 from aigrid.twin.report.figures import COLUMNS, Figure, best, count, simulated
-from aigrid.twin.report.verdict import OURS, RADIO_LIMIT, Finding, verdict
+from aigrid.twin.report.verdict import OURS, RADIO_LIMIT, Finding, Promised, verdict
 
 # Most wanted first: a narrow terminal shows as many as fit, the report all.
 WANTED = (
@@ -25,19 +23,19 @@ _FIGURES = {figure.name: figure for figure in COLUMNS}
 
 
 def rehearsal_view(
-    rehearsal: Rehearsal, columns: int, ttft_slo_ms: Mapping[str, float] | None = None
+    rehearsal: Rehearsal, columns: int, promised: Promised | None = None
 ) -> RenderableType:
     """Headline, table, notes and verdict.
 
     Args:
         rehearsal: what was found.
         columns: width of the terminal; a narrow one gets fewer columns of the table.
-        ttft_slo_ms: service to the time to first token it promises, for the verdict's reasons.
+        promised: what the services promise, for the verdict's reasons.
     """
     parts: list[RenderableType] = [headline(rehearsal), "", _table(rehearsal, columns), ""]
     parts.append(Text(f"{BEST_MARK} best of its column", style="dim"))
     parts += [Text(f"{who}: {note}", style="dim") for who, note in _notes(rehearsal)]
-    return Group(*parts, "", *map(_finding, verdict(rehearsal, ttft_slo_ms or {})))
+    return Group(*parts, "", *map(_finding, verdict(rehearsal, promised or {})))
 
 
 def headline(rehearsal: Rehearsal) -> Text:

@@ -46,7 +46,7 @@ def page(rehearsal: Rehearsal, setting: Setting, language: str = "en") -> str:
             t=words,
             r=rehearsal,
             setting=setting,
-            findings=verdict(rehearsal, setting.ttft_slo_ms),
+            findings=verdict(rehearsal, setting.promised),
             columns=COLUMNS,
             meanings=MEANINGS,
             rows=_rows(rehearsal),
@@ -151,12 +151,13 @@ def _spreads(rehearsal: Rehearsal, measure: str, setting: Setting) -> list[Marku
         for name in outcome.histograms
         if name.startswith(f"{measure}:")
     )
-    is_first = measure == "ttft_ms"
-    limits = setting.ttft_slo_ms if is_first else setting.tpot_slo_ms
     return [
-        _framed(service, distribution_chart(lines, service, limits.get(service)))
+        _framed(
+            service,
+            distribution_chart(lines, service, setting.promised.get(f"{measure}:{service}")),
+        )
         for service in names
-        if (is_first or service in limits)
+        if (measure == "ttft_ms" or f"{measure}:{service}" in setting.promised)
         and (lines := _cumulative(rehearsal, f"{measure}:{service}"))
     ]
 

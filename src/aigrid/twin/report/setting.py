@@ -51,8 +51,8 @@ class Setting:
     Attributes:
         commit: of the code.
         command: that repeats it.
-        ttft_slo_ms: service to the time to first token it promises.
-        tpot_slo_ms: likewise a time per output token, of services that make more than one.
+        promised: `ttft_ms:SERVICE` and, of services that make more than one token,
+            `tpot_ms:SERVICE` to what they promise.
         inputs: parameters.
         published: results of others.
         doubt: the round trip's part; None where the country has no factory.
@@ -61,8 +61,7 @@ class Setting:
 
     commit: str
     command: str
-    ttft_slo_ms: Mapping[str, float] = field(default_factory=dict)
-    tpot_slo_ms: Mapping[str, float] = field(default_factory=dict)
+    promised: Mapping[str, float] = field(default_factory=dict)
     inputs: tuple[Input, ...] = ()
     published: tuple[Published, ...] = ()
     doubt: Doubt | None = None
@@ -81,17 +80,22 @@ def setting_of(
     return Setting(
         commit=commit,
         command=command,
-        ttft_slo_ms={service.name: service.ttft_slo_ms for service in country.services},
-        tpot_slo_ms={
-            service.name: service.tpot_slo_ms
-            for service in country.services
-            if service.generated_tokens.mean > 1.0
-        },
+        promised=promised_of(country),
         inputs=inputs_of(country),
         published=published,
         doubt=doubt(country),
         region_labels=LABELS[language],
     )
+
+
+def promised_of(country: Country) -> dict[str, float]:
+    """What the services promise; a single token has no time between tokens."""
+    first = {f"ttft_ms:{service.name}": service.ttft_slo_ms for service in country.services}
+    return first | {
+        f"tpot_ms:{service.name}": service.tpot_slo_ms
+        for service in country.services
+        if service.generated_tokens.mean > 1.0
+    }
 
 
 def _measured(value: float, unit: str) -> str:

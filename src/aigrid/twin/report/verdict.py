@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,8 @@ ALIKE = 5e-4
 DAY_MIN = 1440
 # Capital that differs by less than this is equal.
 SAME_CAPITAL = 1e-6
+# `ttft_ms:SERVICE` or `tpot_ms:SERVICE`, as histograms are named, to ms.
+Promised = Mapping[str, float]
 CAPITAL = "whole_site:capital_usd"
 # Of a year: what AI earns, then what it costs.
 MARGINAL = ("ai_revenue_usd", "capital_a_year_usd", "energy_usd")
@@ -35,13 +38,12 @@ class Finding:
     text: str
 
 
-def verdict(rehearsal: Rehearsal, ttft_slo_ms: Mapping[str, float]) -> tuple[Finding, ...]:
+def verdict(rehearsal: Rehearsal, promised: Promised) -> tuple[Finding, ...]:
     """Radio, service level against each baseline, whether capital was equal, what AI earns.
 
     Args:
         rehearsal: what was found.
-        ttft_slo_ms: service to the time to first token it promises, to say where ours is behind;
-            may be empty.
+        promised: what services promise, to say where ours is behind; may be empty.
     """
     ours = rehearsal.policies.get(OURS)
     if ours is None:
@@ -49,7 +51,7 @@ def verdict(rehearsal: Rehearsal, ttft_slo_ms: Mapping[str, float]) -> tuple[Fin
     others = [outcome for outcome in rehearsal.policies.values() if outcome.policy != OURS]
     return (
         _radio(ours),
-        *_levels(ours, others, ttft_slo_ms),
+        *_levels(ours, others, promised),
         *_capital(ours, others),
         *_money(ours, rehearsal.minutes),
     )
@@ -67,9 +69,7 @@ def _radio(ours: PolicyOutcome) -> Finding:
     return Finding(False, f"Radio: {OURS} misses {missed} of the slots, over the limit of {limit}.")
 
 
-def _levels(
-    ours: PolicyOutcome, others: list[PolicyOutcome], ttft_slo_ms: Mapping[str, float]
-) -> list[Finding]:
+def _levels(ours: PolicyOutcome, others: list[PolicyOutcome], promised: Promised) -> list[Finding]:
     if not others:
         return [Finding(None, "Service level: no baseline was rehearsed beside it.")]
     if ours.requests <= 0:
@@ -89,7 +89,7 @@ def _levels(
     if equal:
         found.append(Finding(False, f"{lead}: {OURS} ({mine}) is no better than {_named(equal)}."))
     for other in behind:
-        text = f"{lead}: {_ahead(ours, other)}{_most_late(ours, other, ttft_slo_ms)}"
+        text = f"{lead}: {_ahead(ours, other)}{_most_late(ours, other, promised)}"
         found.append(Finding(False, text))
     return found
 
@@ -105,33 +105,36 @@ def _ahead(ours: PolicyOutcome, other: PolicyOutcome) -> str:
     return f"{text}."
 
 
-def _most_late(ours: PolicyOutcome, other: PolicyOutcome, slo_ms: Mapping[str, float]) -> str:
-    """The service that most of the difference is in."""
-    apart = {}
-    for service, limit_ms in slo_ms.items():
-        mine, theirs = (
-            _in_time(o.histograms.get(f"ttft_ms:{service}"), limit_ms) for o in (ours, other)
-        )
-        if mine and theirs:
-            apart[service] = (mine[1] * (theirs[0] - mine[0]), mine[0], theirs[0])
-    if not apart:
-        return ""
-    service, (lost, mine_part, their_part) = max(apart.items(), key=lambda item: item[1][0])
+def _most_late(ours: PolicyOutcome, other: PolicyOutcome, promised: Promised) -> str:
+    """The promise in which most of the requests are that the other kept and ours did not."""
+    apart = [
+        (mine.requests * (theirs.part - mine.part), name, mine.part, theirs.part)
+        for name, limit_ms in promised.items()
+        if (mine := _in_time(ours.histograms.get(name), limit_ms))
+        and (theirs := _in_time(other.histograms.get(name), limit_ms))
+    ]
+    lost, name, mine_part, their_part = max(apart, default=(0.0, "", 0.0, 0.0))
     if lost <= 0.0:
         return ""
+    measure, service = name.split(":", 1)
     return (
-        f" Most of it is {service}: first token in time for {share(mine_part)} of the requests "
-        f"served, not {share(their_part)}."
+        f" {OURS} lies behind most in the {measure.removesuffix('_ms').upper()} of {service}: "
+        f"{share(mine_part)} of the requests served keep it, not {share(their_part)}."
     )
 
 
-def _in_time(histogram: Series | None, limit_ms: float) -> tuple[float, float] | None:
+class _InTime(NamedTuple):
+    part: float
+    requests: float
+
+
+def _in_time(histogram: Series | None, limit_ms: float) -> _InTime | None:
     """Part of requests within a time, and how many there are; straight within a bin."""
     if histogram is None or histogram[1].sum() <= 0.0:
         return None
     edges, counts = histogram
     total = float(counts.sum())
-    return float(np.interp(limit_ms, edges, np.cumsum(counts) / total)), total
+    return _InTime(float(np.interp(limit_ms, edges, np.cumsum(counts) / total)), total)
 
 
 def _named(outcomes: list[PolicyOutcome]) -> str:
