@@ -45,10 +45,10 @@ def split(
         (N, S) requests a second; 0 where a service is not resident or there is no compute.
     """
     spare: FloatColumn = _split(
-        np.asarray(compute, np.float64),
-        np.asarray(wanted, np.float64),
-        np.asarray(work_s, np.float64),
-        np.asarray(resident, np.bool_),
+        np.ascontiguousarray(compute, np.float64),
+        np.ascontiguousarray(wanted, np.float64),
+        np.ascontiguousarray(work_s, np.float64),
+        np.ascontiguousarray(resident, np.bool_),
         policy.route_fill,
     )
     return spare
@@ -90,10 +90,11 @@ def waterfill(
     """Weights of one service's candidates, for every origin.
 
     Candidates that are predicted to keep the promise come first, in the order of `reach`; those
-    that are not come after, the fastest first. A site that gets slow counts as smaller, from half
-    of the promised time on. Origins without known demand spread over the good candidates in
-    proportion to what these have to spare. `route_reserve` of each origin's load goes to
-    candidates that have room and are not needed, so that a gateway has somewhere to go.
+    that are not come after, the fastest first (at most 62 candidates). A site that gets slow
+    counts as smaller, from half of the promised time on. Origins without known demand spread over
+    their candidates in proportion to what these have to spare. `route_reserve` of each origin's
+    load goes to candidates that have room and are not needed, so that a gateway has somewhere to
+    go.
 
     Args:
         policy: dials.
@@ -112,13 +113,13 @@ def waterfill(
     shape = reach.shape
     old = np.zeros((0, shape[1]), np.float32) if previous is None else previous
     weight: NDArray[np.float32] = _waterfill(
-        np.asarray(reach, np.int32),
-        np.asarray(demand, np.float64),
-        np.asarray(spare, np.float64),
-        np.asarray(site_ms, np.float64),
-        np.asarray(hop_ms, np.float32),
+        np.ascontiguousarray(reach, np.int32),
+        np.ascontiguousarray(demand, np.float64),
+        np.ascontiguousarray(spare, np.float64),
+        np.ascontiguousarray(site_ms, np.float64),
+        np.ascontiguousarray(hop_ms, np.float32),
         float(slo_ms),
-        np.asarray(old, np.float32),
+        np.ascontiguousarray(old, np.float32),
         policy.route_damping,
         policy.route_reserve,
     )
@@ -195,29 +196,18 @@ def _pour(reach, demand, room, site_ms, hop_ms, slo_ms, weight):  # type: ignore
 
 
 @njit(cache=True, nogil=True)
-def _spread(reach, room, site_ms, hop_ms, slo_ms, origin, weight):  # type: ignore[no-untyped-def]
-    """In proportion to room over the candidates that keep the promise, or over all."""
-    good, every = 0.0, 0.0
+def _spread(reach, room, origin, weight):  # type: ignore[no-untyped-def]
+    """In proportion to room."""
     for at in range(reach.shape[1]):
-        site = reach[origin, at]
-        if site >= 0:
-            every += room[site]
-            if site_ms[site] + 2.0 * hop_ms[origin, at] <= slo_ms:
-                good += room[site]
-    total = good if good > 0.0 else every
-    for at in range(reach.shape[1]):
-        site = reach[origin, at]
-        if site >= 0 and total > 0.0:
-            keeps = site_ms[site] + 2.0 * hop_ms[origin, at] <= slo_ms
-            if keeps or good == 0.0:
-                weight[origin, at] = room[site] / total
+        if reach[origin, at] >= 0:
+            weight[origin, at] = room[reach[origin, at]]
 
 
 @njit(cache=True, nogil=True)
-def _keep_doors_open(reach, demand, room, left, part, weight):  # type: ignore[no-untyped-def]
+def _keep_doors_open(reach, demand, left, part, weight):  # type: ignore[no-untyped-def]
     """Move a small part of each origin's load to candidates that have room and are not needed."""
     origins, width = reach.shape
-    each, applied = part / width, np.zeros(len(room))
+    each, applied = part / width, np.zeros(len(left))
     for origin in range(origins):
         if demand[origin] > 0.0:
             for at in range(width):
@@ -242,7 +232,7 @@ def _blend(reach, room, previous, damping, origin, weight):  # type: ignore[no-u
         site = reach[origin, at]
         if site >= 0 and room[site] > 0.0 and previous[origin, at] > 0.0:
             mixed = damping * previous[origin, at] + (1.0 - damping) * weight[origin, at]
-            weight[origin, at] = mixed if mixed >= NOTHING else 0.0
+            weight[origin, at] = mixed if weight[origin, at] > 0.0 or mixed >= NOTHING else 0.0
     _normalise(origin, weight)
 
 
@@ -262,12 +252,12 @@ def _waterfill(  # type: ignore[no-untyped-def]
     weight = np.zeros(reach.shape, np.float32)
     room = _room(spare, site_ms, slo_ms)
     left = _pour(reach, demand, room, site_ms, hop_ms, slo_ms, weight)
-    _keep_doors_open(reach, demand, room, left, reserve, weight)
+    _keep_doors_open(reach, demand, left, reserve, weight)
     for origin in range(len(reach)):
         filled = 0.0
         for at in range(reach.shape[1]):
             filled += weight[origin, at]
         if filled <= 0.0:
-            _spread(reach, room, site_ms, hop_ms, slo_ms, origin, weight)
+            _spread(reach, room, origin, weight)
         _blend(reach, room, previous, damping, origin, weight)
     return weight

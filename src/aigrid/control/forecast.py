@@ -20,6 +20,9 @@ DAY_MIN = 1440.0
 BINS = 96
 # What is left of a deviation after a minute. Ten minutes later a third is left.
 MEMORY_PER_MIN = 0.9
+# What is left of a day's level after a minute: a busy day stays busy, half of it for two hours.
+LEVEL_MEMORY_PER_MIN = 0.995
+LEVEL_LIMIT = 4.0
 
 Bins = NDArray[np.float32]
 
@@ -45,6 +48,16 @@ def empty(rows: int, bins: int = BINS) -> DailyProfile:
         np.zeros((rows, bins), np.float32, order="F"),
         np.zeros(bins, np.float32),
     )
+
+
+def grown(profile: DailyProfile, rows: int) -> DailyProfile:
+    """The profile with more rows at its end, which know nothing whatever the others have seen."""
+    new = empty(rows, len(profile.seen))
+    for old, wide in ((profile.mean, new.mean), (profile.spread, new.spread)):
+        wide[: len(old)] = old
+    new.mean[len(profile.mean) :, profile.seen > 0.0] = np.nan
+    new.seen[:] = profile.seen
+    return new
 
 
 def learn(profile: DailyProfile, at_min: float, value: FloatColumn, rate: float) -> None:
@@ -98,6 +111,33 @@ def ahead(
     return value_ahead
 
 
+def demand_ahead(
+    profile: DailyProfile, now_min: float, ahead_min: float, value: FloatColumn
+) -> FloatColumn:
+    """Demand to expect, `ahead_min` from now: the daily shape times the level of this day.
+
+    Demand deviates in proportion, and a trend from day to day shows in the level first.
+
+    Args:
+        profile: what was learned.
+        now_min: present time of day, minutes.
+        ahead_min: how far ahead, minutes.
+        value: (rows,) seen now.
+
+    Returns:
+        (rows,) float64; the present value where the profile knows nothing.
+    """
+    here, there = _bin(profile, now_min), _bin(profile, now_min + ahead_min)
+    seen_now = np.asarray(value, np.float64)
+    if profile.seen[here] == 0.0 or profile.seen[there] == 0.0:
+        return seen_now
+    usual, then = profile.mean[:, here].astype(np.float64), profile.mean[:, there]
+    level = np.divide(seen_now, usual, out=np.ones_like(seen_now), where=usual > 0.0)
+    kept = LEVEL_MEMORY_PER_MIN**ahead_min
+    expected: FloatColumn = then * (1.0 + kept * (np.minimum(level, LEVEL_LIMIT) - 1.0))
+    return np.where(np.isfinite(expected), expected, seen_now)
+
+
 def _bin(profile: DailyProfile, at_min: float) -> int:
     bins = len(profile.seen)
     return int(at_min % DAY_MIN * bins / DAY_MIN) % bins
@@ -106,6 +146,8 @@ def _bin(profile: DailyProfile, at_min: float) -> int:
 @njit(cache=True, nogil=True)
 def _learn(mean, spread, value, weight):  # type: ignore[no-untyped-def]
     for row in range(len(value)):
+        if np.isnan(mean[row]):
+            mean[row], spread[row] = value[row], 0.0
         off = value[row] - mean[row]
         variance = (1.0 - weight) * (spread[row] * spread[row] + weight * off * off)
         mean[row] += weight * off
@@ -117,7 +159,8 @@ def _ahead(here, there, spread, value, kept, unknown):  # type: ignore[no-untype
     found = np.empty(len(value))
     for row in range(len(value)):
         guess = there[row] + kept * (value[row] - here[row]) + unknown * spread[row]
-        found[row] = max(guess, 0.0)
+        known = not (np.isnan(here[row]) or np.isnan(there[row]))
+        found[row] = max(guess if known else value[row], 0.0)
     return found
 
 

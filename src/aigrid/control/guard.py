@@ -45,13 +45,13 @@ def shares(
     """
     count = len(share)
     new: FloatColumn = _shares(
-        np.asarray(need_cores, np.float64),
-        np.asarray(compute_cores, np.float64),
-        np.asarray(has_radio, np.bool_),
-        np.asarray(missed, np.bool_),
-        np.asarray(share, np.float64),
-        np.broadcast_to(np.asarray(elapsed_s, np.float64), (count,)),
-        np.zeros(count, np.bool_) if blocked is None else np.asarray(blocked, np.bool_),
+        np.ascontiguousarray(need_cores, np.float64),
+        np.ascontiguousarray(compute_cores, np.float64),
+        np.ascontiguousarray(has_radio, np.bool_),
+        np.ascontiguousarray(missed, np.bool_),
+        np.ascontiguousarray(share, np.float64),
+        np.ascontiguousarray(np.broadcast_to(elapsed_s, (count,)), np.float64),
+        np.zeros(count, np.bool_) if blocked is None else np.ascontiguousarray(blocked, np.bool_),
         policy.guard_margin,
         policy.guard_step,
         policy.guard_rise_per_s,

@@ -32,7 +32,9 @@ def reach(parent: IntColumn, kind: SmallColumn, width: int) -> NDArray[np.int32]
     Returns:
         (N, K) int32 rows of sites, each once; -1 past the last.
     """
-    rows: NDArray[np.int32] = _reach(np.asarray(parent, np.int32), np.asarray(kind, np.int8), width)
+    rows: NDArray[np.int32] = _reach(
+        np.ascontiguousarray(parent, np.int32), np.ascontiguousarray(kind, np.int8), width
+    )
     return rows
 
 
@@ -165,12 +167,12 @@ def hop_ms(
     Returns:
         (N, K) float32; 0 for a site itself and where there is no candidate.
     """
-    lat = np.radians(np.asarray(latitude_deg, np.float64))
-    lon = np.radians(np.asarray(longitude_deg, np.float64))
+    lat = np.radians(np.ascontiguousarray(latitude_deg, np.float64))
+    lon = np.radians(np.ascontiguousarray(longitude_deg, np.float64))
     roots = np.full(len(lat), -1, np.int32)
-    above = roots if parent is None else np.asarray(parent, np.int32)
+    above = roots if parent is None else np.ascontiguousarray(parent, np.int32)
     path_ms: NDArray[np.float32] = _hop_ms(
-        np.asarray(reach, np.int32), lat, lon, above, router_ms, ms_per_km
+        np.ascontiguousarray(reach, np.int32), lat, lon, above, router_ms, ms_per_km
     )
     return path_ms
 

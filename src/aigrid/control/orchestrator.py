@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from aigrid.control import guard, place, route
+from aigrid.control import demand, guard, place, route
+from aigrid.control.history import History
 from aigrid.control.policy import Policy
 from aigrid.core.events import (
     AskToJoin,
     Command,
+    DemandSeen,
     Event,
     Heartbeat,
     PublishRoutes,
@@ -50,8 +52,12 @@ class Orchestrator:
         self.weighed = self.routes
         self.routes_version = 0
         self.routes_at_s = -1e18
-        self._reach = np.zeros((1, self.policy.candidates), np.int32)
+        self.history = History()
+        self.placed_s = -1e18
+        self._reach = np.zeros((1, int(self.policy.candidates)), np.int32)
+        self._paths = np.zeros(self._reach.shape, np.float32)
         self._topology_stale = True
+        self._came = False
         self.routes_stale = True
         self._handlers: dict[type, Callable[[float, Any], Iterator[Command]]] = {
             SiteJoined: self._site_joined,
@@ -60,6 +66,7 @@ class Orchestrator:
             SiteUnreachable: self._site_unreachable,
             ServiceDeployed: self._service_deployed,
             ServiceUndeployed: self._service_undeployed,
+            DemandSeen: self._demand_seen,
             Tick: self._tick,
         }
 
@@ -82,15 +89,18 @@ class Orchestrator:
     def _site_joined(self, now_s: float, event: SiteJoined) -> Iterator[Command]:
         row = self.state.put_site(event.site)
         sites = self.state.sites
+        held = self.state.replicas.serving[row, : self.state.service_count] != NO_VERSION
+        self.routes_stale |= bool(held.any())
         self.state.forget_replicas(row)
         sites.slots_on_time[row] = sites.slots_missed[row] = 0
         sites.heartbeat_s[row] = now_s
         sites.share[row] = 0.0 if sites.has_radio[row] else 1.0
+        sites.next_share[row] = 1.0
         sites.share_set_s[row] = now_s
-        self._topology_stale = self.routes_stale = True
+        self._topology_stale = self._came = True
         yield from self._set_status(row, UP)
         yield SetShare(event.site.name, float(sites.share[row]))
-        yield from self._place(now_s)
+        yield from self._place(now_s, only=row)
 
     def _site_left(self, now_s: float, event: SiteLeft) -> Iterator[Command]:
         row = self.state.site_row.get(event.site)
@@ -106,8 +116,13 @@ class Orchestrator:
     def _set_status(self, row: int, status: int) -> Iterator[Command]:
         if self.state.sites.status[row] != status:
             self.state.sites.status[row] = status
-            self.routes_stale = True
+            self._moved(came=status == UP)
             yield SiteStatusChanged(self.state.site_names[row], STATUS_NAMES[status])
+
+    def _moved(self, *, came: bool) -> None:
+        """Somebody came to the routes or left them."""
+        self._came |= came
+        self.routes_stale |= not came
 
     def _heartbeat(self, now_s: float, beat: Heartbeat) -> Iterator[Command]:
         row = self.state.site_row.get(beat.site)
@@ -146,10 +161,11 @@ class Orchestrator:
         services.wanted[column] = True
         services.memory_mb[column] = event.memory_mb
         services.compute_cores[column] = event.compute_cores
+        services.ttft_ms[column] = event.ttft_ms
         services.regions[column] = tuple(self.state.region_index(r) for r in event.regions)
         # Ask every site anew: one that already serves this version has nothing to do. Sites where
         # it may stand no longer keep their mark, or nobody would stop it there.
-        asked = np.flatnonzero(place.wanted(self.state)[:, column])
+        asked = np.flatnonzero(place.wanted(self.state, policy=self.policy)[:, column])
         self.state.replicas.started[asked, column] = NO_VERSION
         self.state.replicas.failures[:, column] = 0
         self.state.replicas.failed[:, column] = NO_VERSION
@@ -162,6 +178,10 @@ class Orchestrator:
             self.state.services.wanted[column] = False
             self.routes_stale = True
             yield from self._place(now_s)
+
+    def _demand_seen(self, now_s: float, event: DemandSeen) -> Iterator[Command]:
+        demand.note(self.policy, self.state, now_s, event)
+        yield from ()
 
     def _note_replicas(self, now_s: float, row: int, reports: tuple[ReplicaReport, ...]) -> None:
         reported = {report.service for report in reports}
@@ -182,7 +202,8 @@ class Orchestrator:
         stopping = replicas.started[row, column] == NO_VERSION
         version = NO_VERSION if stopping else self._version(column, report.digest)
         replicas.serving[row, column] = version
-        self.routes_stale |= bool(before != version)
+        if before != version:
+            self._moved(came=version != NO_VERSION)
         replicas.running[row, column] = report.running
         replicas.waiting[row, column] = report.waiting
         replicas.tokens_per_s[row, column] = report.tokens_per_s
@@ -209,20 +230,21 @@ class Orchestrator:
     def _place(self, now_s: float, only: int | None = None) -> Iterator[Command]:
         """Start what is wanted and not started, stop what is not wanted; all sites, or one."""
         state, replicas = self.state, self.state.replicas
-        sites, services = state.site_count, state.service_count
-        wanted = place.wanted(state)
-        replicas.wanted[:sites, :services] = wanted
-        started = replicas.started[:sites, :services]
-        version = state.services.version[:services]
-        held_back = (replicas.failed[:sites, :services] == version) & (
-            replicas.retry_at_s[:sites, :services] > now_s
+        services = slice(0, state.service_count)
+        first = 0 if only is None else only
+        rows = slice(first, state.site_count if only is None else first + 1)
+        wanted = place.wanted(state, only, self.policy)
+        replicas.wanted[rows, services] = wanted
+        started = replicas.started[rows, services]
+        version = state.services.version[services]
+        held_back = (replicas.failed[rows, services] == version) & (
+            replicas.retry_at_s[rows, services] > now_s
         )
         start = wanted & (started != version) & ~held_back
-        present = (state.sites.status[:sites] == UP)[:, None]
+        present = (state.sites.status[rows] == UP)[:, None]
         stop = ~wanted & (started != NO_VERSION) & present
         for row, column in np.argwhere(start | stop).tolist():
-            if only is None or row == only:
-                yield self._start_or_stop(row, column, bool(start[row, column]))
+            yield self._start_or_stop(first + row, column, bool(start[row, column]))
 
     def _start_or_stop(self, row: int, column: int, start: bool) -> Command:
         site, service = self.state.site_names[row], self.state.service_names[column]
@@ -252,30 +274,70 @@ class Orchestrator:
         if held or new != sites.share[row]:
             # Time spent held down buys no rise: else a long busy spell would end in a leap.
             sites.share_set_s[row] = now_s
-        if new != sites.share[row]:
-            self.routes_stale |= bool((new == 0.0) != (sites.share[row] == 0.0))
-            sites.share[row] = new
-            yield SetShare(self.state.site_names[row], round(float(new), 4))
+        told = self._notice(now_s, row, float(need_cores[0]), float(new))
+        if new != sites.share[row] or told != sites.next_share[row]:
+            if (new == 0.0) != (sites.share[row] == 0.0):
+                self._moved(came=new > 0.0)
+            sites.share[row], sites.next_share[row] = new, told
+            yield self._set_share(row)
+
+    def _notice(self, now_s: float, row: int, need_cores: float, share: float) -> float:
+        """What the share of a site is to fall to soon, 1 for nothing; told anew where it moved."""
+        sites, notice_s = self.state.sites, self.policy.notice_s
+        then_cores = self.history.radio_ahead(now_s, notice_s, row, need_cores)
+        one = slice(row, row + 1)
+        new = float(
+            guard.notice(
+                self.policy, np.array([then_cores]), sites.compute_cores[one], np.array([share])
+            )[0]
+        )
+        old = float(sites.next_share[row])
+        same = (new == 1.0) == (old == 1.0) and abs(new - old) < self.policy.guard_step
+        return old if same else new
+
+    def _set_share(self, row: int) -> SetShare:
+        share, then = (
+            round(float(column[row]), 4)
+            for column in (self.state.sites.share, self.state.sites.next_share)
+        )
+        notice_s = self.policy.notice_s if then < 1.0 else 0.0
+        return SetShare(self.state.site_names[row], share, then, notice_s)
 
     def _tick(self, now_s: float, event: Tick) -> Iterator[Command]:
         sites, count = self.state.sites, self.state.site_count
         silent = now_s - sites.heartbeat_s[:count] > self.policy.heartbeat_timeout_s
         for row in np.flatnonzero(silent & (sites.status[:count] == UP)).tolist():
             yield from self._set_status(row, LOST)
+        demand.fade(self.policy, self.state, now_s)
+        self.history.learn(now_s, self.state)
+        if now_s - self.placed_s >= self.policy.place_period_s:
+            self._expect(now_s)
         yield from self._place(now_s)
+
+    def _expect(self, now_s: float) -> None:
+        """What placement reckons with until the next look: demand now or soon, where it is more."""
+        self.placed_s = now_s
+        growth = self.history.growth(now_s, self.policy.place_horizon_s, self.state)
+        expected = demand.at_or_below(self.state) * np.maximum(growth, 1.0)
+        sites, services = expected.shape
+        self.state.replicas.expected_per_s[:sites, :services] = expected
 
     def _refresh_routes(self, now_s: float) -> Iterator[Command]:
         """Publish a new table when something came or went, or when weights have moved enough."""
         due = now_s - self.routes_at_s >= self.policy.route_period_s
-        if not (due or self.routes_stale):
+        at_once = self._came and self.state.site_count <= self.policy.route_batch_sites
+        self._came = False
+        if not (due or self.routes_stale or at_once):
             return
         if self._topology_stale:
-            self._reach = route.candidates(self.state, self.policy.candidates)
+            self._reach = route.candidates(self.state, int(self.policy.candidates))
+            self._paths = route.paths_ms(self.state, self._reach)
             self._topology_stale = False
+        demand.note_residence(self.state)
         self.routes_at_s, self.routes_stale = now_s, False
         # Damped from the table weighed last, not from the one published last: else a move whose
         # damped half is too small to publish would never be made.
-        self.weighed = route.table(self.policy, self.state, self._reach, self.weighed)
+        self.weighed = route.table(self.policy, self.state, self._reach, self.weighed, self._paths)
         if route.changed(self.policy, self.weighed, self.routes):
             self.routes = self.weighed
             self.routes_version += 1

@@ -22,12 +22,16 @@ class SiteOrders:
 
     Attributes:
         share: compute that AI may use.
+        next_share: what it is forecast to fall to, see `core.events.SetShare`.
+        notice_s: from now.
         replicas: by service: digest, and how often its start was asked for, so that a site that
             failed knows when to try again.
         join: the site shall introduce itself again.
     """
 
     share: float = 0.0
+    next_share: float = 1.0
+    notice_s: float = 0.0
     replicas: dict[str, tuple[str, int]] = field(default_factory=dict)
     join: bool = False
 
@@ -57,6 +61,7 @@ class OrderBook:
         orders = self.of(command.site)
         if isinstance(command, SetShare):
             orders.share = command.share
+            orders.next_share, orders.notice_s = command.next_share, command.notice_s
         elif isinstance(command, StartReplica):
             self._attempts += 1
             orders.replicas[command.service] = (command.digest, self._attempts)

@@ -6,7 +6,10 @@ import numpy as np
 from numba import njit
 
 from aigrid.control.policy import Policy
-from aigrid.core.state import UP, BoolColumn, FloatColumn, GridState
+from aigrid.core.state import NO_VERSION, UP, BoolColumn, FloatColumn, GridState
+
+# Jobs that a core takes on at once without any of them waiting, where a site does not say.
+JOBS_PER_CORE = 8.0
 
 
 def choose(
@@ -45,15 +48,15 @@ def choose(
         (N, S) bool; never more than the memory of a site.
     """
     chosen: BoolColumn = _choose(
-        np.asarray(compute, np.float64),
-        np.asarray(memory_gb, np.float64),
-        np.asarray(wanted, np.float64),
-        np.asarray(work_s, np.float64),
-        np.asarray(memory_need_gb, np.float64),
-        np.asarray(load_s, np.float64),
-        np.asarray(value, np.float64),
-        np.asarray(allowed, np.bool_),
-        np.asarray(resident, np.bool_),
+        np.ascontiguousarray(compute, np.float64),
+        np.ascontiguousarray(memory_gb, np.float64),
+        np.ascontiguousarray(wanted, np.float64),
+        np.ascontiguousarray(work_s, np.float64),
+        np.ascontiguousarray(memory_need_gb, np.float64),
+        np.ascontiguousarray(load_s, np.float64),
+        np.ascontiguousarray(value, np.float64),
+        np.ascontiguousarray(allowed, np.bool_),
+        np.ascontiguousarray(resident, np.bool_),
         policy.place_keep,
         policy.place_horizon_s,
     )
@@ -93,31 +96,44 @@ def _choose(  # type: ignore[no-untyped-def]
     return chosen
 
 
-def wanted(state: GridState) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """A replica wherever it is wanted, allowed and fits.
+def wanted(state: GridState, only: int | None = None, policy: Policy | None = None) -> BoolColumn:
+    """What `choose` says of the grid's state: a replica wherever it is wanted, allowed and fits.
 
-    What stands stays: only where memory does not suffice for all does the order decide, services
-    deployed earlier first, so that a calm grid is not shuffled.
+    Where nothing is known of demand and memory does not suffice for all, what stands stays, and
+    then services deployed earlier come first.
+
+    Args:
+        state: the grid.
+        only: row of the one site to decide about; None for all.
+        policy: dials.
 
     Returns:
-        (sites, services) bool, over the rows in use.
+        (sites, services) bool, over the rows in use; one row where `only` is given.
     """
-    sites, services = state.site_count, state.service_count
-    chosen = np.zeros((sites, services), np.bool_)
-    free_mb = state.sites.memory_mb[:sites].copy()
-    present = state.sites.status[:sites] == UP
-    for column in range(services):
-        if not state.services.wanted[column]:
-            continue
-        need_mb = state.services.memory_mb[column]
-        chosen[:, column] = present & allowed(state, column) & (free_mb >= need_mb)
-        free_mb -= np.where(chosen[:, column], need_mb, 0.0)
-    return chosen
+    rows = slice(0, state.site_count) if only is None else slice(only, only + 1)
+    columns = slice(0, state.service_count)
+    services, replicas = state.services, state.replicas
+    shape = replicas.started[rows, columns].shape
+    known_s = np.where(services.residence_s[columns] > 0.0, services.residence_s[columns], 1.0)
+    present = (state.sites.status[rows] == UP)[:, None] & services.wanted[columns]
+    return choose(
+        policy or Policy(),
+        state.sites.compute_cores[rows],
+        state.sites.memory_mb[rows],
+        replicas.expected_per_s[rows, columns],
+        np.broadcast_to(known_s / JOBS_PER_CORE, shape),
+        np.broadcast_to(services.memory_mb[columns], shape),
+        np.zeros(shape),
+        np.ones(shape[1]),
+        present & allowed(state, rows),
+        replicas.started[rows, columns] != NO_VERSION,
+    )
 
 
-def allowed(state: GridState, column: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Sites where the residency rule of a service lets it run: (sites,) bool."""
-    regions = state.services.regions[column]
-    if not regions:
-        return np.ones(state.site_count, np.bool_)
-    return np.isin(state.sites.region[: state.site_count], regions)
+def allowed(state: GridState, rows: slice) -> BoolColumn:
+    """Where the residency rules of services let them run: (rows, services) bool."""
+    may = np.ones((len(state.sites.region[rows]), state.service_count), np.bool_)
+    for column, regions in enumerate(state.services.regions):
+        if regions:
+            may[:, column] = np.isin(state.sites.region[rows], regions)
+    return may

@@ -19,6 +19,8 @@ class Policy:
             comes or goes, which is never delayed.
         route_damping: fraction of the old weight kept when weights move, against herding.
         route_change: smallest change of a weight worth publishing.
+        route_batch_sites: in a grid of more sites than this, sites and replicas that come wait for
+            the next period; those that go never do.
         route_fill: fraction of a site's compute for AI that routing counts on.
         route_reserve: fraction of an origin's load kept on candidates that are not needed.
         guard_margin: fraction of a site's compute kept free beside the radio's need.
@@ -28,6 +30,8 @@ class Policy:
         guard_miss_rate: fraction of slots missed since the last look that is too many.
         guard_miss_factor: a share is multiplied by this when too many were missed.
         notice_s: how far ahead a share that must fall is announced.
+        demand_memory_s: time over which requests are counted as a rate.
+        place_period_s: placement reckons with demand anew no more often than this.
         place_keep: a service that stands is worth more by this fraction than one that does not.
         place_horizon_s: time over which loading a service must pay for itself.
         retry_s: first pause after a failed replica start; doubles with each failure.
@@ -39,6 +43,7 @@ class Policy:
     route_period_s: float = 0.5
     route_damping: float = 0.5
     route_change: float = 0.02
+    route_batch_sites: int = 256
     route_fill: float = 0.85
     route_reserve: float = 0.05
     guard_margin: float = 0.1
@@ -48,6 +53,8 @@ class Policy:
     guard_miss_rate: float = 0.01
     guard_miss_factor: float = 0.5
     notice_s: float = 60.0
+    demand_memory_s: float = 10.0
+    place_period_s: float = 60.0
     place_keep: float = 0.25
     place_horizon_s: float = 3600.0
     retry_s: float = 5.0

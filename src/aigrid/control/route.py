@@ -1,16 +1,21 @@
-"""The routing table: candidates by nearness, weights by free capacity, damped against herding."""
+"""The routing table, made of the kernels in `neighbours` and `fill` from the grid's state."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aigrid.control import demand
 from aigrid.control.fill import split, waterfill
 from aigrid.control.forecast import ai_demand
 from aigrid.control.neighbours import EARTH_RADIUS_KM, FIBRE_MS_PER_KM, hop_ms, reach
+from aigrid.control.place import JOBS_PER_CORE
 from aigrid.control.policy import Policy
 from aigrid.core.routing import ANY_ORIGIN, RoutingTable
-from aigrid.core.state import NO_VERSION, UP, GridState
+from aigrid.core.state import NO_VERSION, UP, FloatColumn, GridState
+
+# What is left of a site that is full already: it may be asked when nobody has anything to spare.
+LEAST_PART = 1e-3
 
 __all__ = [
     "FIBRE_MS_PER_KM",
@@ -19,9 +24,12 @@ __all__ = [
     "changed",
     "hop_ms",
     "one_way_ms",
+    "paths_ms",
     "reach",
+    "spare_per_s",
     "split",
     "table",
+    "wait_ms",
     "waterfill",
 ]
 
@@ -41,59 +49,27 @@ def one_way_ms(
 
 
 def candidates(state: GridState, width: int) -> NDArray[np.int32]:
-    """The sites that each origin may be served by, nearest first.
-
-    An origin's candidates are itself, its siblings under the same parent, the parent, the parent's
-    siblings, and so on up to the root. The row of `*` holds the sites from the root down.
+    """The sites that each origin may be served by, see `reach`.
 
     Returns:
-        (1 + sites, width) int32 rows of sites; -1 past the last.
+        (1 + sites, width) int32 rows of sites, -1 past the last; the row of `*` comes first and
+        holds the sites from the root down.
     """
     count = state.site_count
     table = np.full((count + 1, width), -1, np.int32)
     by_kind = np.argsort(state.sites.kind[:count], kind="stable").astype(np.int32)
     table[0, : min(width, count)] = by_kind[:width]
-    children: dict[int, list[int]] = {}
-    place_in_ring = []
-    parents = state.sites.parent[:count].tolist()
-    for row, parent in enumerate(parents):
-        siblings = children.setdefault(parent, [])
-        place_in_ring.append(len(siblings))
-        siblings.append(row)
-    for row in range(count):
-        found = _family(row, parents, children, place_in_ring, width)
-        table[row + 1, : len(found)] = found
+    table[1:] = reach(state.sites.parent[:count], state.sites.kind[:count], width)
     return table
 
 
-def _family(
-    row: int,
-    parents: list[int],
-    children: dict[int, list[int]],
-    place_in_ring: list[int],
-    width: int,
-) -> list[int]:
-    """Itself, then level by level upwards: siblings, the parent, the parent's siblings, ..."""
-    found = [row]
-    here = row
-    while len(found) < width:
-        parent = parents[here]
-        _add_ring(found, children[parent], place_in_ring[here] + 1, width)
-        if parent < 0 or parent in found:
-            break
-        found.append(parent)
-        here = parent
-    return found[:width]
-
-
-def _add_ring(found: list[int], siblings: list[int], start: int, width: int) -> None:
-    """Add siblings in turn from `start` on, until `width` are found: a hub may have thousands."""
-    for step in range(len(siblings)):
-        if len(found) >= width:
-            return
-        sibling = siblings[(start + step) % len(siblings)]
-        if sibling not in found:
-            found.append(sibling)
+def paths_ms(state: GridState, table: NDArray[np.int32]) -> NDArray[np.float32]:
+    """The way from each origin to each of its `candidates`, one way; 0 from `*`."""
+    count, columns = state.site_count, state.sites
+    lat, lon = columns.latitude_deg[:count], columns.longitude_deg[:count]
+    paths = np.zeros(table.shape, np.float32)
+    paths[1:] = hop_ms(table[1:], lat, lon, columns.parent[:count])
+    return paths
 
 
 def capacity(state: GridState) -> NDArray[np.float64]:
@@ -103,13 +79,53 @@ def capacity(state: GridState) -> NDArray[np.float64]:
     serving = replicas.serving[:sites, :services] != NO_VERSION
     cores = columns.compute_cores[:sites] * columns.share[:sites]
     up = columns.status[:sites] == UP
-    demand = ai_demand(replicas.running[:sites, :services], replicas.waiting[:sites, :services])
-    free = np.where(up, cores, 0.0)[:, None] / (1.0 + demand / 8.0)
+    jobs = ai_demand(replicas.running[:sites, :services], replicas.waiting[:sites, :services])
+    free = np.where(up, cores, 0.0)[:, None] / (1.0 + jobs / JOBS_PER_CORE)
     return np.where(serving & state.services.wanted[:services], free, 0.0)
 
 
+def spare_per_s(policy: Policy, state: GridState) -> FloatColumn:
+    """Requests a second that each replica can take, (sites, services).
+
+    Where a service's demand or its requests' stay is not known, `capacity` in its stead: then only
+    proportions matter.
+    """
+    sites, services = state.site_count, state.service_count
+    spare = capacity(state)
+    stay_s, asked = state.services.residence_s[:services], demand.total(state)
+    known = (stay_s > 0.0) & (asked > 0.0)
+    if not known.any():
+        return spare
+    columns, replicas = state.sites, state.replicas
+    jobs = columns.compute_cores[:sites] * columns.share[:sites] * JOBS_PER_CORE
+    elsewhere = state.services.demand_per_s[:services] / max(1, sites)
+    poured = split(
+        policy,
+        jobs,
+        demand.at_or_below(state) + elsewhere,
+        np.broadcast_to(np.where(stay_s > 0.0, stay_s, 1.0), spare.shape),
+        spare > 0.0,
+    )
+    behind = 1.0 + replicas.waiting[:sites, :services] / JOBS_PER_CORE
+    return np.where(known & (spare > 0.0), poured / behind, spare)
+
+
+def wait_ms(state: GridState) -> FloatColumn:
+    """Time that a request waits for a place, as far as it is known: (sites, services)."""
+    sites, services = state.site_count, state.service_count
+    jobs = state.sites.compute_cores[:sites] * state.sites.share[:sites] * JOBS_PER_CORE
+    ended_per_s = np.maximum(jobs, 1e-3)[:, None] / np.maximum(
+        state.services.residence_s[:services], 1e-9
+    )
+    return 1000.0 * state.replicas.waiting[:sites, :services] / ended_per_s
+
+
 def table(
-    policy: Policy, state: GridState, reach: NDArray[np.int32], previous: RoutingTable
+    policy: Policy,
+    state: GridState,
+    reach: NDArray[np.int32],
+    previous: RoutingTable,
+    paths: NDArray[np.float32] | None = None,
 ) -> RoutingTable:
     """The routing table for now.
 
@@ -118,44 +134,65 @@ def table(
         state: the grid.
         reach: (1 + sites, K) of `candidates`.
         previous: the table weighed last; its weights damp the new ones.
+        paths: (1 + sites, K) of `paths_ms`; None to reckon them anew.
 
     Returns:
         a table in which only sites that are up, serve and have a share stand with a weight.
     """
-    # Candidate -1, past the last, reads the row of zeros at the end.
-    free = np.concatenate([capacity(state), np.zeros((1, state.service_count))])
-    raw = np.moveaxis(free[reach], 2, 1)  # (O, S, K)
-    total = raw.sum(axis=2, keepdims=True)
-    fresh = np.divide(raw, total, out=np.zeros_like(raw), where=total > 0)
-    weight = _damped(policy, fresh, _aligned(state, reach, previous, fresh.shape))
+    shape = (len(reach), state.service_count, reach.shape[1])
+    old, weight = _aligned(state, reach, previous, shape), np.zeros(shape, np.float32)
+    hop = paths_ms(state, reach) if paths is None else paths
+    spare, wait = spare_per_s(policy, state), wait_ms(state)
+    for s in range(state.service_count):
+        before = None if old is None else np.ascontiguousarray(old[:, s])
+        weight[:, s] = _one_service(policy, state, s, reach, hop, spare[:, s], wait[:, s], before)
     return RoutingTable(
         origins=(ANY_ORIGIN, *state.site_names),
         services=tuple(state.service_names),
         sites=tuple(state.site_names),
         candidate=np.repeat(reach[:, None, :], state.service_count, axis=1).astype(np.int32),
-        weight=weight.astype(np.float32),
+        weight=weight,
     )
+
+
+def _one_service(
+    policy: Policy,
+    state: GridState,
+    column: int,
+    reach: NDArray[np.int32],
+    hop: NDArray[np.float32],
+    spare: FloatColumn,
+    wait: FloatColumn,
+    old: NDArray[np.float32] | None,
+) -> NDArray[np.float32]:
+    """Weights of one service, (1 + sites, K).
+
+    Requests from no known place spread in proportion and come first: they cannot be brought
+    nearer. What they leave is poured out to the rest.
+    """
+    slo_ms = max(float(state.services.ttft_ms[column]), 1.0)
+    any_per_s = state.services.demand_per_s[column]
+    from_sites = state.replicas.demand_per_s[: state.site_count, column]
+    weight = np.zeros(reach.shape, np.float32)
+    for rows, asked in ((slice(0, 1), np.zeros(1)), (slice(1, None), from_sites)):
+        before = None if old is None else old[rows]
+        weight[rows] = waterfill(policy, reach[rows], asked, spare, wait, hop[rows], slo_ms, before)
+        if rows.start == 0 and any_per_s > 0.0:
+            named = reach[0] >= 0
+            taken = np.zeros_like(spare)
+            taken[reach[0][named]] = any_per_s * weight[0][named]
+            spare = np.maximum(spare - taken, LEAST_PART * spare)
+    return weight
 
 
 def _aligned(
     state: GridState, reach: NDArray[np.int32], previous: RoutingTable, shape: tuple[int, ...]
-) -> NDArray[np.float64]:
-    """The previous weights in the new table's shape; zeros where the tables do not match."""
+) -> NDArray[np.float32] | None:
+    """The previous weights in the new table's shape; None where the tables do not match."""
     same = previous.sites == tuple(state.site_names) and previous.candidate.shape == shape
     if same and previous.candidate.size and np.array_equal(previous.candidate[:, 0, :], reach):
-        return previous.weight.astype(np.float64)
-    return np.zeros(shape)
-
-
-def _damped(
-    policy: Policy, fresh: NDArray[np.float64], old: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Move part of the way; who comes or goes moves all the way, and rows still sum to 1."""
-    steady = (fresh > 0) & (old > 0)
-    mixed = np.where(steady, policy.route_damping * old + (1 - policy.route_damping) * fresh, fresh)
-    total = mixed.sum(axis=2, keepdims=True)
-    damped: NDArray[np.float64] = np.divide(mixed, total, out=np.zeros_like(mixed), where=total > 0)
-    return damped
+        return previous.weight
+    return None
 
 
 def changed(policy: Policy, new: RoutingTable, old: RoutingTable) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from aigrid.control.history import History
 from aigrid.control.orchestrator import Orchestrator
 from aigrid.control.policy import Policy
 from aigrid.core.errors import ConfigurationError
@@ -33,6 +34,9 @@ def take(orchestrator: Orchestrator) -> dict[str, Any]:
         "sites": _columns(state.sites, (sites,)),
         "services": _columns(state.services, (services,)),
         "replicas": _columns(state.replicas, (sites, services)),
+        "demand_at_s": state.demand_at_s,
+        "history": orchestrator.history.to_plain(),
+        "placed_s": orchestrator.placed_s,
         "routes": _routes(orchestrator.routes),
         "weighed": _routes(orchestrator.weighed),
         "routes_version": orchestrator.routes_version,
@@ -55,6 +59,8 @@ def restore(policy: Policy, raw: Any, origin: str) -> Orchestrator:
     orchestrator = Orchestrator(policy)
     try:
         orchestrator.state = _state(raw)
+        orchestrator.history = History.from_plain(raw["history"])
+        orchestrator.placed_s = float(raw["placed_s"])
         orchestrator.routes = _read_routes(raw["routes"])
         orchestrator.weighed = _read_routes(raw["weighed"])
         orchestrator.routes_version = int(raw["routes_version"])
@@ -102,6 +108,7 @@ def _state(raw: Any) -> GridState:
         site_names=[str(n) for n in raw["site_names"]],
         service_names=[str(n) for n in raw["service_names"]],
         region_names=[str(n) for n in raw["region_names"]],
+        demand_at_s=float(raw["demand_at_s"]),
         orphans={str(name): [int(r) for r in rows] for name, rows in raw["orphans"].items()},
     )
     state.site_row = {name: row for row, name in enumerate(state.site_names)}

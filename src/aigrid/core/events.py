@@ -13,6 +13,8 @@ from typing import Any
 from aigrid.core.routing import RoutingTable
 from aigrid.core.site import Site
 
+# Rows of one `DemandSeen`; what a gateway counts beyond it in one period, it does not tell.
+DEMAND_ROWS_LIMIT = 1024
 REPLICA_STATES = ("starting", "ready", "failed")
 
 
@@ -95,6 +97,7 @@ class ServiceDeployed:
         memory_mb: what one replica needs.
         compute_cores: cores one replica keeps busy flat out.
         regions: regions it may run in; empty for all.
+        ttft_ms: time to first token promised.
     """
 
     service: str
@@ -102,6 +105,33 @@ class ServiceDeployed:
     memory_mb: int
     compute_cores: float = 1.0
     regions: tuple[str, ...] = ()
+    ttft_ms: float = 500.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemandRow:
+    """Requests of one origin for one service.
+
+    Attributes:
+        origin: site they came from; `*` for none.
+        service: that they asked for.
+        requests: how many, since the gateway last told.
+    """
+
+    origin: str
+    service: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class DemandSeen:
+    """What a gateway was asked for since it last told; told only while there is any.
+
+    Attributes:
+        rows: at most `DEMAND_ROWS_LIMIT`, zeros left out.
+    """
+
+    rows: tuple[DemandRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +147,14 @@ class Tick:
 
 
 Event = (
-    SiteJoined | SiteLeft | Heartbeat | SiteUnreachable | ServiceDeployed | ServiceUndeployed | Tick
+    SiteJoined
+    | SiteLeft
+    | Heartbeat
+    | SiteUnreachable
+    | ServiceDeployed
+    | ServiceUndeployed
+    | DemandSeen
+    | Tick
 )
 
 
@@ -147,10 +184,20 @@ class StopReplica:
 
 @dataclass(frozen=True, slots=True)
 class SetShare:
-    """AI on a site may use this fraction (0 to 1) of the site's compute."""
+    """AI on a site may use this fraction (0 to 1) of the site's compute.
+
+    Attributes:
+        site: the site's name.
+        share: from now on.
+        next_share: what the share is forecast to fall to, `notice_s` from now; 1 for no notice. A
+            site may stop taking jobs that would outlive it.
+        notice_s: see `next_share`; 0 for no notice.
+    """
 
     site: str
     share: float
+    next_share: float = 1.0
+    notice_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +225,7 @@ EVENT_TYPES: tuple[Any, ...] = (
     SiteUnreachable,
     ServiceDeployed,
     ServiceUndeployed,
+    DemandSeen,
     Tick,
 )
 COMMAND_TYPES: tuple[Any, ...] = (

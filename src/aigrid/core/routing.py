@@ -30,6 +30,7 @@ class RoutingTable:
     sites: tuple[str, ...] = ()
     candidate: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int32))
     weight: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    _rows: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     def candidates(self, origin: str, service: str) -> list[tuple[str, float]]:
         """Sites and weights, best first, for one origin; unknown origins are treated as `*`.
@@ -38,7 +39,9 @@ class RoutingTable:
         """
         if service not in self.services or not self.origins:
             return []
-        row = self.origins.index(origin) if origin in self.origins else 0
+        if not self._rows:  # filled on first use: most tables are never asked
+            self._rows.update({name: row for row, name in enumerate(self.origins)})
+        row = self._rows.get(origin, 0)
         column = self.services.index(service)
         pairs = zip(self.candidate[row, column], self.weight[row, column], strict=True)
         return [(self.sites[int(site)], float(w)) for site, w in pairs if site >= 0 and w > 0]

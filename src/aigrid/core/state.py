@@ -48,11 +48,16 @@ class SiteColumns:
     missed_lately: BoolColumn = field(default_factory=lambda: np.zeros(0, np.bool_))
     share: FloatColumn = field(default_factory=lambda: _floats(0))
     share_set_s: FloatColumn = field(default_factory=lambda: _floats(0))
+    next_share: FloatColumn = field(default_factory=lambda: _floats(0))
 
 
 @dataclass(slots=True)
 class ReplicaColumns:
-    """One row per (site, service): arrays of shape (sites, services)."""
+    """One row per (site, service): arrays of shape (sites, services).
+
+    `demand_per_s` is what comes from a site's place; `expected_per_s` what may come to the site
+    from there and below, as placement reckons. The rest is what the site holds.
+    """
 
     wanted: BoolColumn = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     started: IntColumn = field(default_factory=lambda: np.zeros((0, 0), np.int32))
@@ -64,19 +69,29 @@ class ReplicaColumns:
     waiting: FloatColumn = field(default_factory=lambda: _floats(0, 0))
     tokens_per_s: FloatColumn = field(default_factory=lambda: _floats(0, 0))
     requests_per_s: FloatColumn = field(default_factory=lambda: _floats(0, 0))
+    demand_per_s: FloatColumn = field(default_factory=lambda: _floats(0, 0))
+    expected_per_s: FloatColumn = field(default_factory=lambda: _floats(0, 0))
 
 
 _VERSION_COLUMNS = ("started", "serving", "failed")
+_DEMAND_COLUMNS = ("demand_per_s", "expected_per_s")
 
 
 @dataclass(slots=True)
 class ServiceColumns:
-    """One row per service; `version[s]` points into `digests[s]`, the versions ever wanted."""
+    """One row per service; `version[s]` points into `digests[s]`, the versions ever wanted.
+
+    `demand_per_s` is what comes from no known place; `residence_s` how long a request stays on a
+    site, 0 while unknown.
+    """
 
     wanted: BoolColumn = field(default_factory=lambda: np.zeros(0, np.bool_))
     version: IntColumn = field(default_factory=lambda: np.zeros(0, np.int32))
     memory_mb: FloatColumn = field(default_factory=lambda: _floats(0))
     compute_cores: FloatColumn = field(default_factory=lambda: _floats(0))
+    ttft_ms: FloatColumn = field(default_factory=lambda: _floats(0))
+    residence_s: FloatColumn = field(default_factory=lambda: _floats(0))
+    demand_per_s: FloatColumn = field(default_factory=lambda: _floats(0))
     digests: list[list[str]] = field(default_factory=list)
     regions: list[tuple[int, ...]] = field(default_factory=list)
 
@@ -94,6 +109,7 @@ class GridState:
     site_row: dict[str, int] = field(default_factory=dict)
     service_row: dict[str, int] = field(default_factory=dict)
     orphans: dict[str, list[int]] = field(default_factory=dict)
+    demand_at_s: float = 0.0
 
     @property
     def site_count(self) -> int:
@@ -141,8 +157,10 @@ class GridState:
         return column
 
     def forget_replicas(self, row: int) -> None:
-        """A site restarted: it holds nothing."""
+        """A site restarted: it holds nothing. What is asked for at its place does not change."""
         for name in self.replicas.__slots__:
+            if name in _DEMAND_COLUMNS:
+                continue
             getattr(self.replicas, name)[row] = NO_VERSION if name in _VERSION_COLUMNS else 0
 
     def _append_site(self, name: str) -> int:
@@ -150,7 +168,7 @@ class GridState:
         self.site_names.append(name)
         self.site_row[name] = row
         _grow_rows(self.sites, row + 1)
-        self.sites.share[row] = 1.0
+        self.sites.share[row] = self.sites.next_share[row] = 1.0
         self.sites.parent[row] = -1
         self._grow_replicas()
         return row

@@ -49,7 +49,13 @@ class Board:
         with self._lock:
             orders = self._orders.of(site)
             replicas = {name: list(wanted) for name, wanted in orders.replicas.items()}
-            said = {"share": orders.share, "replicas": replicas, "join": orders.join}
+            said = {
+                "share": orders.share,
+                "next_share": orders.next_share,
+                "notice_s": orders.notice_s,
+                "replicas": replicas,
+                "join": orders.join,
+            }
             orders.join = False
             return said
 

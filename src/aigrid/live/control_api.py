@@ -22,7 +22,14 @@ from aigrid.core.errors import (
     NotFoundError,
     UnavailableError,
 )
-from aigrid.core.events import Heartbeat, SiteJoined, SiteLeft, SiteUnreachable
+from aigrid.core.events import (
+    DEMAND_ROWS_LIMIT,
+    DemandSeen,
+    Heartbeat,
+    SiteJoined,
+    SiteLeft,
+    SiteUnreachable,
+)
 from aigrid.core.site import Site
 from aigrid.live import server, status
 from aigrid.live.control_plane import ControlPlane, SiteRecord
@@ -77,6 +84,12 @@ class SiteRequest(_Strict):
     """Names a site."""
 
     site: str
+
+
+class DemandRequest(_Strict):
+    """What a gateway was asked for since it last told; see `core.events.DemandSeen`."""
+
+    rows: Annotated[list[dict[str, Any]], Field(max_length=DEMAND_ROWS_LIMIT)]
 
 
 class GatewayRequest(_Strict):
@@ -264,6 +277,11 @@ def _grid_routes(app: FastAPI, plane: ControlPlane) -> None:
     async def gateway(request: GatewayRequest) -> dict[str, str]:
         plane.note_gateway(request.model_dump())
         return {"noted": "gateway"}
+
+    @app.post("/grid/v1/demand", dependencies=guard, include_in_schema=False)
+    async def demand(request: DemandRequest) -> dict[str, str]:
+        plane.world.post(from_plain(DemandSeen, request.model_dump(), "demand"))
+        return {"noted": "demand"}
 
     @app.get("/grid/v1/routes", dependencies=guard, include_in_schema=False)
     async def routes(after: int = -1, wait_s: float = 10.0) -> dict[str, Any]:

@@ -186,6 +186,7 @@ class ControlPlane:
             memory_mb=spec.footprint.memory_mb,
             compute_cores=spec.footprint.compute_cores,
             regions=spec.residency.regions,
+            ttft_ms=spec.slo.ttft_ms,
         )
 
     # -- gateways ------------------------------------------------------------------------------

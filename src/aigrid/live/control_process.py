@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from aigrid.control import warm
 from aigrid.live import server
 from aigrid.live.control_api import control_app
 from aigrid.live.control_plane import ControlPlane, Tokens
@@ -17,5 +18,6 @@ def main(raw: dict[str, Any]) -> None:
     tokens = Tokens(read_secret(paths.operator_token), read_secret(paths.grid_token))
     folder = Path(raw["record"]) if raw.get("record") else None
     plane = ControlPlane(paths, tokens, raw["commit"], folder)
+    warm.decide_once()  # a first start compiles: before anybody waits for an answer, not after
     bound = server.listen(raw["host"], raw["port"])
     server.run(server.serve(control_app(plane), bound, plane.stop_waiting))

@@ -13,7 +13,9 @@ from typing import Any
 import aiohttp
 from prometheus_client import Counter, Gauge
 
+from aigrid.core.codec import to_plain
 from aigrid.core.errors import OverloadedError, UnavailableError
+from aigrid.core.events import DEMAND_ROWS_LIMIT, DemandRow, DemandSeen
 from aigrid.engines.openai_answers import error_event
 from aigrid.live.route_mirror import RouteMirror
 
@@ -82,6 +84,7 @@ class Forwarder:
     retries: int = 0
     session: aiohttp.ClientSession | None = None
     reports: set[asyncio.Task[None]] = field(default_factory=set)
+    asked: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -104,6 +107,7 @@ class Forwarder:
         """
         deadline = time.monotonic() + TRY_FOR_S
         self.requests += 1
+        self._count(attempt)
         try:
             while True:
                 reason = await self._round(attempt)
@@ -115,6 +119,22 @@ class Forwarder:
         except BaseException:
             self.errors += 1
             raise
+
+    def _count(self, attempt: Attempt) -> None:
+        """Note who asks for what, as long as there is room for another kind of asking."""
+        if attempt.service not in self.mirror.services:
+            return
+        key = (attempt.origin if attempt.origin in self.mirror.urls else "*", attempt.service)
+        if key in self.asked or len(self.asked) < DEMAND_ROWS_LIMIT:
+            self.asked[key] = self.asked.get(key, 0) + 1
+
+    async def tell_demand(self) -> None:
+        """Tell the control plane what was asked for since the last time, if anything was."""
+        if not self.asked:
+            return
+        rows = tuple(DemandRow(*key, requests) for key, requests in self.asked.items())
+        self.asked = {}
+        await self.report("/grid/v1/demand", to_plain(DemandSeen(rows)))
 
     async def _round(self, attempt: Attempt) -> Answer | StreamedAnswer | TryNextError:
         """One pass over the candidates."""

@@ -33,6 +33,7 @@ from aigrid.live.route_mirror import RouteMirror
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 REPORT_PERIOD_S = 1.0
+DEMAND_PERIOD_S = 2.0
 logger = logging.getLogger(__name__)
 
 
@@ -86,6 +87,7 @@ class Gateway:
             tasks = [
                 asyncio.create_task(self.mirror.follow(session)),
                 asyncio.create_task(server.every(REPORT_PERIOD_S, self._report)),
+                asyncio.create_task(server.every(DEMAND_PERIOD_S, self.forwarder.tell_demand)),
             ]
             yield
             for task in tasks:

@@ -49,6 +49,7 @@ class SiteAgent:
         source: of packages.
         counters: files of the cells' radio front-ends.
         yields: whether AI yields to the radio.
+        next_share: what the share is forecast to fall to soon; 1 for no notice.
     """
 
     site: Site
@@ -59,6 +60,7 @@ class SiteAgent:
     counters: tuple[Path, ...] = ()
     yields: bool = True
     incarnation: str = field(default_factory=lambda: uuid4().hex)
+    next_share: float = 1.0
     replicas: ReplicaSet = field(init=False)
     _radios: dict[Path, RadioCounters] = field(default_factory=dict)
     _paused_since_s: float = 0.0
@@ -153,6 +155,7 @@ class SiteAgent:
             self._paused_since_s = time.monotonic()
         if orders["share"] != self.replicas.share:
             self.replicas.set_share(orders["share"])
+        self.next_share = orders["next_share"]
         self.replicas.reconcile({k: (v[0], v[1]) for k, v in orders["replicas"].items()})
 
     async def _join(self, session: aiohttp.ClientSession) -> dict[str, Any]:

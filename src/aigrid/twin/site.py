@@ -59,7 +59,7 @@ class SimulatedSite:
         self.alive, self.reachable = False, True
         self._joined = False
         self.incarnation = 0
-        self.share = 0.0
+        self.share, self.next_share = 0.0, 1.0
         self.held: dict[str, Held] = {}
         rounds = physics.engines.get(self.name)
         self.line: JobLine | RoundLine = (
@@ -152,6 +152,7 @@ class SimulatedSite:
             self._join()
             return
         self.set_share(orders.share)
+        self.next_share = orders.next_share
         self._take_replicas(orders)
 
     def _take_replicas(self, orders: SiteOrders) -> None:
@@ -203,7 +204,9 @@ class SimulatedSite:
         if held is None or not held.digest:
             return "absent"
         waiting = len(self.line.waiting)
-        reason = admit.admit(len(self.line.running), waiting, self._physics.queue_limit, self.share)
+        # A site that is to lose its share soon takes no job that would outlive it.
+        share = min(self.share, self.next_share)
+        reason = admit.admit(len(self.line.running), waiting, self._physics.queue_limit, share)
         if not reason:
             self._pass_radio_time()
             self.line.add(job)

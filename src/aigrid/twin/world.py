@@ -20,7 +20,7 @@ from aigrid.core.events import (
     SiteJoined,
     Tick,
 )
-from aigrid.twin.gateway import Request, SimulatedGateway
+from aigrid.twin.gateway import DEMAND_PERIOD_S, Request, SimulatedGateway
 from aigrid.twin.radio import SimulatedRadio
 from aigrid.twin.scenario import (
     Corruption,
@@ -80,6 +80,7 @@ class TwinWorld:
     def _begin(self) -> None:
         simulation = self.simulation
         simulation.every(self.scenario.physics.tick_s, lambda: simulation.post(Tick()))
+        simulation.every(DEMAND_PERIOD_S, self.gateway.tell_demand)
         for site in self.sites.values():
             simulation.after(0.0, site.start)
         for deployment in self.scenario.deployments:
