@@ -105,4 +105,5 @@ def _measured(value: float, unit: str) -> str:
         return f"{value:+,.0f}%"
     if unit.startswith("% "):
         return f"{value:,.0f}{unit}"
-    return f"{value:,.4g} {unit}".rstrip()
+    digits = f"{value:,.0f}" if abs(value) >= 1000.0 else f"{value:.3g}"
+    return f"{digits} {unit}".rstrip()
