@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from aigrid.control.orchestrator import Orchestrator
 from aigrid.core.events import (
     Command,
+    DemandRow,
+    DemandSeen,
     Event,
     Heartbeat,
     ReplicaReport,
@@ -100,6 +102,12 @@ deployments = st.builds(
     compute_cores=st.floats(0.1, 4.0),
     regions=st.lists(st.sampled_from((*REGIONS, "nowhere")), max_size=2).map(tuple),
 )
+demands = st.builds(
+    DemandRow,
+    origin=st.sampled_from((*SITES, "*", "stranger")),
+    service=st.sampled_from((*SERVICES, "unheard-of")),
+    requests=st.integers(-1, 1000),
+)
 names = st.sampled_from((*SITES, "stranger"))
 events: st.SearchStrategy[Event] = st.one_of(
     sites.map(SiteJoined),
@@ -109,6 +117,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     names.map(SiteUnreachable),
     deployments,
     st.sampled_from((*SERVICES, "unheard-of")).map(ServiceUndeployed),
+    st.lists(demands, max_size=4).map(tuple).map(DemandSeen),
     st.just(Tick()),
 )
 # Time mostly moves on, sometimes stands still, and now and then (a late message) goes back.

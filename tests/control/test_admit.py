@@ -1,7 +1,9 @@
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 
-from aigrid.control import admit
+from aigrid.control import admit, compiled
 
 candidates = st.lists(
     st.tuples(st.floats(0.001, 1.0), st.integers(0, 1000)), min_size=1, max_size=8
@@ -37,3 +39,14 @@ def test_a_job_is_taken_while_there_is_a_share_and_room():
     assert admit.admit(8, 3, 4, 0.5) == ""
     assert admit.admit(8, 4, 4, 0.5) == "full"
     assert admit.admit(0, 0, 4, 0.0) == "paused"
+
+
+@njit
+def compiled_order(weights, in_flight):
+    return compiled.admit.order(weights, in_flight)
+
+
+@given(candidates)
+def test_compiled_code_orders_candidates_as_gateways_do(pairs):
+    weights, held = (np.array(column) for column in zip(*pairs, strict=True))
+    assert list(compiled_order(weights, held)) == admit.order(weights, held)

@@ -77,3 +77,29 @@ def test_200_000_rows_at_once_are_what_each_row_alone_is():
     for row in range(0, count, 997):
         alone = guard.shares(POLICY, *(column[row : row + 1] for column in columns))
         assert alone[0] == together[row]
+
+
+@given(need, cores, st.booleans(), share, elapsed)
+def test_a_site_where_slots_would_be_late_while_ai_runs_gives_ai_nothing(
+    need_cores, compute_cores, missed, before, elapsed_s
+):
+    one = [np.array([value]) for value in (need_cores, compute_cores, True, missed, before)]
+    after = guard.shares(POLICY, *one, np.array([elapsed_s]), np.array([True]))
+    assert after[0] == 0.0
+
+
+def test_ai_must_be_off_where_making_way_takes_too_long_for_the_slot():
+    slot = np.array([0.9, 0.7, 0.9, 0.9])
+    part = np.array([0.2, 0.2, np.nan, 1.0])  # the last two share in space
+    assert guard.blocked(slot, np.ones(4), part).tolist() == [True, False, False, False]
+
+
+@given(need, cores, share)
+def test_notice_is_given_of_shares_that_must_fall_and_of_nothing_else(
+    need_ahead, compute_cores, before
+):
+    told = guard.notice(POLICY, *(np.array([v]) for v in (need_ahead, compute_cores, before)))[0]
+    fits = guard.room(POLICY, np.array([need_ahead]), np.array([compute_cores]))[0]
+    assert told == 1.0 or told <= before - POLICY.guard_step
+    assert told == 1.0 or told <= fits
+    assert told < 1.0 or before - fits < max(POLICY.guard_step, POLICY.guard_floor) + 1e-9

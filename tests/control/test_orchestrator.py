@@ -11,6 +11,8 @@ from aigrid.control.policy import Policy
 from aigrid.core import codec
 from aigrid.core.events import (
     AskToJoin,
+    DemandRow,
+    DemandSeen,
     Heartbeat,
     PublishRoutes,
     ReplicaReport,
@@ -254,3 +256,94 @@ def test_a_few_missed_slots_are_tolerated_and_many_are_not():
     assert orchestrator.state.sites.share[row] == before
     orchestrator.handle(12.3, Heartbeat("t1", slots_on_time=10_200, slots_missed=50))
     assert orchestrator.state.sites.share[row] <= before * Policy().guard_miss_factor
+
+
+def test_notice_of_a_busy_hour_comes_before_it_on_the_second_day():
+    """Every day at noon the radio takes all; what was learned the day before is told ahead."""
+    policy = Policy(notice_s=900.0)
+    orchestrator, told = Orchestrator(policy), []
+    orchestrator.handle(0.0, SiteJoined(grids.site("t1")))
+    for minute in range(0, 2 * 1440, 15):
+        now_s = 60.0 * minute + 2.0
+        busy = 720 <= minute % 1440 < 780
+        beat = Heartbeat("t1", radio_need_cores=2.0 if busy else 0.2)
+        commands = orchestrator.handle(now_s, beat)
+        orchestrator.handle(now_s, Tick())
+        told += [(minute, c) for c in grids.of_kind(commands, SetShare) if c.next_share < 1.0]
+    assert told == [(1440 + 705, SetShare("t1", 0.8, 0.0, 900.0))]
+
+
+# -- demand ----------------------------------------------------------------------------------
+
+
+def busy_grid():
+    """Two towers below a hub, whose requests stay half a second."""
+    orchestrator = grids.grid(("f", "h", "t1", "t2"))
+    for step in range(40):
+        now_s = 2.0 + 0.25 * step
+        for name in ("f", "h", "t1", "t2"):
+            report = ReplicaReport("chat", "sha256:1", "", "ready", running=1, requests_per_s=2.0)
+            orchestrator.handle(now_s, Heartbeat(name, replicas=(report,)))
+    return orchestrator
+
+
+def asked(orchestrator, origin, requests_per_s, from_s):
+    """Tell of so many requests, every two seconds; weights of that origin, after each."""
+    weights = []
+    for step in range(30):
+        now_s = from_s + 2.0 * step
+        rows = (DemandRow(origin, "chat", round(2 * requests_per_s)),)
+        orchestrator.handle(now_s, DemandSeen(rows))
+        for name in ("f", "h", "t1", "t2"):
+            report = ReplicaReport("chat", "sha256:1", "", "ready", running=1, requests_per_s=2.0)
+            orchestrator.handle(now_s + 0.5, Heartbeat(name, replicas=(report,)))
+        orchestrator.handle(now_s + 1.0, Tick())
+        weights.append(dict(orchestrator.routes.candidates(origin, "chat")))
+    return weights
+
+
+def test_known_demand_is_served_at_its_place_and_what_is_too_much_above():
+    few = asked(busy_grid(), "t1", 5.0, 12.0)[-1]
+    assert few["t1"] > 0.9
+    assert set(few) == {"f", "h", "t1", "t2"}
+    many = asked(busy_grid(), "t1", 40.0, 12.0)[-1]
+    assert many["t1"] < 0.6
+    assert many["t2"] + many["h"] + many["f"] > 0.4
+
+
+def test_demand_that_ends_is_forgotten():
+    orchestrator = busy_grid()
+    asked(orchestrator, "t1", 5.0, 12.0)
+    for step in range(400):
+        now_s = 80.0 + step
+        for name in ("f", "h", "t1", "t2"):
+            orchestrator.handle(now_s, Heartbeat(name, replicas=(grids.ready(),)))
+        orchestrator.handle(now_s, Tick())
+    assert not orchestrator.state.replicas.demand_per_s.any()
+    assert dict(orchestrator.routes.candidates("t1", "chat"))["t1"] < 0.5
+
+
+def test_demand_of_unheard_of_services_and_places_does_no_harm():
+    orchestrator = busy_grid()
+    rows = (
+        DemandRow("nowhere", "chat", 5),
+        DemandRow("t1", "nothing", 5),
+        DemandRow("t1", "chat", -1),
+    )
+    orchestrator.handle(20.0, DemandSeen(rows))
+    assert orchestrator.state.services.demand_per_s[0] == pytest.approx(0.5)
+    assert not orchestrator.state.replicas.demand_per_s.any()
+
+
+def test_in_a_large_grid_those_that_come_wait_and_those_that_go_do_not():
+    orchestrator = Orchestrator(Policy(route_batch_sites=2))
+    for name in ("f", "h", "t1"):
+        orchestrator.handle(0.0, SiteJoined(grids.site(name)))
+    orchestrator.handle(0.0, ServiceDeployed("chat", "sha256:1", 100))
+    for name in ("f", "h"):
+        orchestrator.handle(0.1, Heartbeat(name, replicas=(grids.ready(),)))
+    assert routed(orchestrator) == set()
+    orchestrator.handle(0.6, Tick())
+    assert routed(orchestrator) == {"f", "h"}
+    orchestrator.handle(0.7, SiteUnreachable("h"))
+    assert routed(orchestrator) == {"f"}

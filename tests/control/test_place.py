@@ -5,6 +5,7 @@ from tests.control import grids
 
 from aigrid.control import place
 from aigrid.control.orchestrator import Orchestrator
+from aigrid.control.policy import Policy
 from aigrid.core.events import ServiceDeployed, SiteJoined
 from aigrid.core.state import UP
 
@@ -38,3 +39,68 @@ def test_where_memory_is_short_the_older_service_stays():
     orchestrator.handle(0.0, ServiceDeployed("chat", "sha256:1", 100))
     orchestrator.handle(0.0, ServiceDeployed("embed", "sha256:2", 100))
     assert place.wanted(orchestrator.state).tolist() == [[True, False]]
+
+
+def wishes(seed: int, sites: int, services: int):
+    """Arguments of `choose`, `resident` last."""
+    rng = np.random.default_rng(seed)
+    shape = (sites, services)
+    return [
+        rng.uniform(0.0, 4.0, sites),
+        rng.uniform(0.0, 40.0, sites),
+        rng.exponential(1.0, shape) * (rng.random(shape) < 0.7),
+        rng.uniform(0.1, 2.0, shape),
+        rng.choice([2.0, 5.0, 16.0], shape),
+        rng.uniform(0.0, 4000.0, shape),
+        rng.uniform(0.0, 1.0, services),
+        rng.random(shape) < 0.8,
+        rng.random(shape) < 0.3,
+    ]
+
+
+many = st.tuples(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 6))
+
+
+@given(many)
+def test_placement_never_takes_more_memory_than_there_is_nor_a_site_that_is_not_allowed(args):
+    wanted = wishes(*args)
+    chosen = place.choose(Policy(), *wanted)
+    assert np.all((chosen * wanted[4]).sum(axis=1) <= wanted[1])
+    assert not np.any(chosen & ~wanted[7])
+
+
+@given(many)
+def test_the_same_wants_again_change_nothing(args):
+    wanted = wishes(*args)
+    chosen = place.choose(Policy(), *wanted)
+    assert np.array_equal(place.choose(Policy(), *wanted[:-1], chosen), chosen)
+
+
+@given(many, st.integers(0, 10_000))
+def test_small_changes_of_demand_do_not_shuffle_a_calm_grid(args, seed):
+    wanted = wishes(*args)
+    chosen = place.choose(Policy(), *wanted)
+    rng = np.random.default_rng(seed)
+    wanted[2] = wanted[2] * rng.uniform(0.95, 1.15, wanted[2].shape)
+    assert np.array_equal(place.choose(Policy(), *wanted[:-1], chosen), chosen)
+
+
+def test_memory_goes_to_what_earns_most_of_it_once_it_pays_to_move():
+    def chosen(asked, resident):
+        one = np.ones((1, 2))
+        return place.choose(
+            Policy(),
+            np.array([10.0]),
+            np.array([10.0]),
+            np.array([asked]),
+            one,
+            10.0 * one,
+            60.0 * one,
+            np.ones(2),
+            one > 0.0,
+            np.array([resident]),
+        )[0].tolist()
+
+    assert chosen([1.0, 2.0], [False, False]) == [False, True]
+    assert chosen([1.0, 1.2], [True, False]) == [True, False]
+    assert chosen([1.0, 2.0], [True, False]) == [False, True]

@@ -5,10 +5,13 @@ import pytest
 from aigrid.core import codec
 from aigrid.core.errors import ConfigurationError
 from aigrid.core.events import (
+    DemandRow,
+    DemandSeen,
     Heartbeat,
     PublishRoutes,
     ReplicaReport,
     ServiceDeployed,
+    SetShare,
     SiteJoined,
     StartReplica,
     Tick,
@@ -20,6 +23,8 @@ EXAMPLES = [
     SiteJoined(Site("t", "tower", "r", 35.1, 139.2, 1.5, 512, "h", (Cell("c", 1, 106),))),
     Heartbeat("t", 0.1 + 0.2, 1e-17, 3, 4, (ReplicaReport("chat", "d", "", "ready"),)),
     ServiceDeployed("chat", "sha256:1", 100, 0.5, ("north",)),
+    DemandSeen((DemandRow("t", "chat", 3), DemandRow("*", "chat", 1))),
+    SetShare("t", 0.5, 0.25, 60.0),
     Tick(),
     StartReplica("t", "chat", "sha256:1"),
 ]
