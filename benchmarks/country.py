@@ -48,10 +48,10 @@ def measure(towers: int, minutes: int) -> dict[str, Any]:
     """A rehearsal of `aigrid` with so many towers of Japan, in this process."""
     from aigrid.twin.country.build import Plan, build
     from aigrid.twin.country.files import load_country
-    from aigrid.twin.fluid.policies import plan_of
     from aigrid.twin.fluid.rehearsal import peak_rss_mb, policy_of, run_policy
     from aigrid.twin.fluid.threads import Threads
     from aigrid.twin.fluid.trace import Trace
+    from aigrid.twin.policies import plan_of
 
     country = load_country(SCENARIO, 0)
     if towers != SITES:

@@ -15,7 +15,7 @@ from tests.twin.report import made_up
 from aigrid.app import rehearsing
 from aigrid.cli.rehearse_view import rehearsal_view
 from aigrid.core.errors import OverloadedError
-from aigrid.twin.fluid.policies import PLANS
+from aigrid.twin.policies import PLANS
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aigrid.app.bundled import bundled_folder, find_bundled
 from aigrid.app.origin import code_commit
 from aigrid.core.errors import ConfigurationError, NotFoundError, UnavailableError
+from aigrid.twin.policies import PLANS
 
 if TYPE_CHECKING:
     from aigrid.factory.progress import Progress
@@ -21,15 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "japan"
 FOLDER = "rehearsals"
-POLICIES = (
-    "aigrid",
-    "radio-only",
-    "static-split",
-    "central-only",
-    "nearest",
-    "least-loaded",
-    "round-robin",
-)
+POLICIES = tuple(plan.name for plan in PLANS)
 REPORT, RESULT = "report.html", "rehearsal.json"
 MINUTES_LIMIT = 7 * 1440
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def admit(running: int, waiting: int, queue_limit: int, share: float) -> str:
+def admit(
+    running: int, waiting: int, queue_limit: int, share: float, next_share: float = 1.0
+) -> str:
     """Whether a site takes one more job.
 
     Args:
@@ -17,11 +19,13 @@ def admit(running: int, waiting: int, queue_limit: int, share: float) -> str:
         waiting: jobs in line.
         queue_limit: longest line.
         share: compute that the radio leaves to AI, 0 to 1.
+        next_share: what the share is to fall to soon; 1 for no notice. A site that is to lose its
+            share takes no job that would outlive it.
 
     Returns:
         `""` to take it, else the reason: `paused` (no share, and nothing would move) or `full`.
     """
-    if share <= 0.0:
+    if min(share, next_share) <= 0.0:
         return "paused"
     if waiting >= queue_limit:
         return "full"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, vectorize
 
 from aigrid.control.policy import Policy
 from aigrid.core.state import BoolColumn, FloatColumn
@@ -11,8 +11,13 @@ from aigrid.core.state import BoolColumn, FloatColumn
 
 def room(policy: Policy, need_cores: FloatColumn, compute_cores: FloatColumn) -> FloatColumn:
     """The fraction of each site's compute that the radio's need and the margin leave, 0 to 1."""
-    free = 1.0 - need_cores / np.maximum(compute_cores, 1e-9) - policy.guard_margin
-    return np.clip(free, 0.0, 1.0 - policy.guard_margin)
+    left: FloatColumn = _left(need_cores, compute_cores, policy.guard_margin)
+    return left
+
+
+@vectorize(["float64(float64, float64, float64)"], cache=True)
+def _left(need, compute, margin):  # type: ignore[no-untyped-def]
+    return min(max(1.0 - need / max(compute, 1e-9) - margin, 0.0), 1.0 - margin)
 
 
 def shares(
@@ -75,11 +80,6 @@ def _shares(  # type: ignore[no-untyped-def]
             if blocked[row]:
                 new[row] = 0.0
     return new
-
-
-@njit(cache=True, nogil=True)
-def _left(need, compute, margin):  # type: ignore[no-untyped-def]
-    return min(max(1.0 - need / max(compute, 1e-9) - margin, 0.0), 1.0 - margin)
 
 
 @njit(cache=True, nogil=True)

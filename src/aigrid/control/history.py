@@ -39,8 +39,7 @@ class History:
         self.radio = _wide_enough(self.radio, state.site_count)
         self.demand = _wide_enough(self.demand, state.service_count)
         need = state.sites.radio_need_cores[: len(self.radio.mean)]
-        asked = np.zeros(len(self.demand.mean))
-        asked[: state.service_count] = demand.total(state)
+        asked = _padded(demand.total(state), len(self.demand.mean))
         forecast.learn(self.radio, now_s / 60.0, _padded(need, len(self.radio.mean)), LEARN_RATE)
         forecast.learn(self.demand, now_s / 60.0, asked, LEARN_RATE)
 

@@ -178,13 +178,13 @@ def hop_ms(
 
 
 @njit(cache=True, nogil=True)
-def _between_km(lat, lon, one, other):  # type: ignore[no-untyped-def]
-    """Great circle by the haversine formula."""
+def between_km(lat, lon, one, other):  # type: ignore[no-untyped-def]
+    """Great circle by the haversine formula; rows may be arrays, positions are in radians."""
     half = (
         np.sin((lat[one] - lat[other]) / 2) ** 2
         + np.cos(lat[one]) * np.cos(lat[other]) * np.sin((lon[one] - lon[other]) / 2) ** 2
     )
-    return 2 * EARTH_RADIUS_KM * np.arcsin(min(1.0, np.sqrt(half)))
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(1.0, np.sqrt(half)))
 
 
 @njit(cache=True, nogil=True)
@@ -192,7 +192,7 @@ def _hop_ms(reach, lat, lon, parent, router_ms, ms_per_km):  # type: ignore[no-u
     edge = np.zeros(len(lat))
     for row in range(len(lat)):
         if parent[row] >= 0:
-            edge[row] = router_ms + ms_per_km * _between_km(lat, lon, row, parent[row])
+            edge[row] = router_ms + ms_per_km * between_km(lat, lon, row, parent[row])
     found = np.zeros(reach.shape, np.float32)
     for row in range(reach.shape[0]):
         for at in range(reach.shape[1]):
@@ -217,7 +217,7 @@ def _path_ms(lat, lon, parent, edge, one, other, router_ms, ms_per_km):  # type:
             down_ms += edge[there]
             there = parent[there]
         if parent[here] < 0:
-            return up_ms + down_ms + router_ms + ms_per_km * _between_km(lat, lon, here, there)
+            return up_ms + down_ms + router_ms + ms_per_km * between_km(lat, lon, here, there)
         up_ms += edge[here]
         here = parent[here]
     return up_ms

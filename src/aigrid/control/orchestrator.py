@@ -54,7 +54,7 @@ class Orchestrator:
         self.routes_at_s = -1e18
         self.history = History()
         self.placed_s = -1e18
-        self._reach = np.zeros((1, int(self.policy.candidates)), np.int32)
+        self._reach = np.zeros((1, self.policy.candidates), np.int32)
         self._paths = np.zeros(self._reach.shape, np.float32)
         self._topology_stale = True
         self._came = False
@@ -330,7 +330,7 @@ class Orchestrator:
         if not (due or self.routes_stale or at_once):
             return
         if self._topology_stale:
-            self._reach = route.candidates(self.state, int(self.policy.candidates))
+            self._reach = route.candidates(self.state, self.policy.candidates)
             self._paths = route.paths_ms(self.state, self._reach)
             self._topology_stale = False
         demand.note_residence(self.state)

@@ -78,4 +78,5 @@ class Policy:
                     f"{origin}: policy has {key!r} = {value!r}",
                     next_step=f"known dials, all numbers: {', '.join(sorted(known))}",
                 )
-        return cls(**raw)
+        whole = {f.name for f in fields(cls) if f.type == "int"}
+        return cls(**{key: int(value) if key in whole else value for key, value in raw.items()})

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from aigrid.control import demand
 from aigrid.control.fill import split, waterfill
 from aigrid.control.forecast import ai_demand
-from aigrid.control.neighbours import EARTH_RADIUS_KM, FIBRE_MS_PER_KM, hop_ms, reach
+from aigrid.control.neighbours import FIBRE_MS_PER_KM, between_km, hop_ms, reach
 from aigrid.control.place import JOBS_PER_CORE
 from aigrid.control.policy import Policy
 from aigrid.core.routing import ANY_ORIGIN, RoutingTable
@@ -40,11 +40,7 @@ def one_way_ms(
     """Fibre delay between sites, one way: great-circle distance times the path's detour."""
     lat = np.radians(state.sites.latitude_deg)
     lon = np.radians(state.sites.longitude_deg)
-    half = (
-        np.sin((lat[rows] - lat[others]) / 2) ** 2
-        + np.cos(lat[rows]) * np.cos(lat[others]) * np.sin((lon[rows] - lon[others]) / 2) ** 2
-    )
-    distance_km: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half))
+    distance_km: NDArray[np.float64] = between_km(lat, lon, rows, others)
     return distance_km * FIBRE_MS_PER_KM
 
 

@@ -25,7 +25,7 @@ from aigrid.core.errors import (
 )
 from aigrid.engines.chat import ChatTemplate
 from aigrid.engines.decoder import Decoder
-from aigrid.engines.engine import Chunk, EngineLoad, EngineTimes, Job
+from aigrid.engines.engine import Chunk, EngineLoad, Job
 from aigrid.engines.mailbox import Mailbox, Outbox
 from aigrid.engines.meter import Meter
 from aigrid.engines.pace import Pace
@@ -59,7 +59,7 @@ class EmbeddedEngine:
         self._eos = eos
         self._queue_limit = queue_limit
         self._pace = Pace()
-        self._meter = Meter()
+        self._meter = Meter(places=decoder.slots)
         self._prefixes = PrefixShelf(decoder.slots, shelf, PREFILL_PIECE, decoder.move)
         self._outbox = Outbox()
         self._flushed_s = 0.0
@@ -142,20 +142,7 @@ class EmbeddedEngine:
             self._tokens_total,
             self._prompt_tokens_total,
             self._jobs_total,
-            self._times(),
-        )
-
-    def _times(self) -> EngineTimes:
-        meter = self._meter
-        return EngineTimes(
-            self._decoder.slots,
-            meter.fill_s,
-            meter.decode_s,
-            meter.paused_s,
-            meter.rounds,
-            meter.pieces,
-            meter.steps,
-            meter.sequences,
+            self._meter,
         )
 
     def score(self, token_ids: list[int]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ back into an answer. `embedded` and `upstream` implement it; `scripted` is the d
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -95,12 +95,21 @@ class Chunk:
     tokens: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EngineTimes:
-    """Where an engine's time went since its start, see `engines.meter`; zeros where it cannot say.
+    """Where an engine's time went since its start; zeros where it cannot say.
+
+    A round feeds prompts, then takes a decode step. The engine goes on counting in it.
 
     Attributes:
         places: jobs that can take steps at once.
+        fill_s: of rounds, spent on prompts.
+        decode_s: of rounds, spent on decode steps and on sending what they made.
+        paused_s: between rounds while there was work.
+        rounds: that did something.
+        pieces: of prompts.
+        steps: decode steps.
+        sequences: summed over decode steps.
     """
 
     places: int = 0
@@ -122,7 +131,7 @@ class EngineLoad:
     tokens_total: int
     prompt_tokens_total: int
     jobs_total: int
-    times: EngineTimes = EngineTimes()
+    times: EngineTimes = field(default_factory=EngineTimes)
 
 
 class Engine(Protocol):

@@ -5,28 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from aigrid.engines.engine import EngineTimes
+
 
 @dataclass(slots=True)
-class Meter:
-    """Counters since the engine's start; a round feeds prompts, then takes a decode step.
+class Meter(EngineTimes):
+    """The counters, and how the worker keeps them."""
 
-    Attributes:
-        fill_s: of rounds, spent on prompts.
-        decode_s: of rounds, spent on decode steps and on sending what they made.
-        paused_s: between rounds while there was work.
-        rounds: that did something.
-        pieces: of prompts.
-        steps: decode steps.
-        sequences: summed over decode steps.
-    """
-
-    fill_s: float = 0.0
-    decode_s: float = 0.0
-    paused_s: float = 0.0
-    rounds: int = 0
-    pieces: int = 0
-    steps: int = 0
-    sequences: int = 0
     _left_s: float = 0.0
     _fed: int = 0
 

@@ -28,7 +28,6 @@ class PrefixShelf:
         self._piece, self._move = piece, move
         self._free = list(range(first_slot, first_slot + places))
         self._kept: OrderedDict[Tokens, int] = OrderedDict()
-        self.hits = self.tokens_spared = 0
 
     def take(self, prompt: Sequence[int], slot: int) -> int:
         """Copy the longest kept prefix of a prompt into its slot.
@@ -37,16 +36,15 @@ class PrefixShelf:
             Tokens that the slot holds then; less than the prompt, whose last piece must be fed for
             its logits.
         """
-        best, length = -1, 0
-        for prefix, kept_slot in self._kept.items():
+        best: Tokens = ()
+        length = 0
+        for prefix in self._kept:
             common = self._common(prefix, prompt)
             if common > length:
-                best, length = kept_slot, common
+                best, length = prefix, common
         if length:
-            self._kept.move_to_end(next(p for p, s in self._kept.items() if s == best))
-            self._move(best, slot, length)
-            self.hits += 1
-            self.tokens_spared += length
+            self._kept.move_to_end(best)
+            self._move(self._kept[best], slot, length)
         return length
 
     def keep(self, prompt: Sequence[int], slot: int) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import aiohttp
 from prometheus_client import Counter, Gauge
 
+from aigrid.control.asked import Asked
 from aigrid.core.codec import to_plain
 from aigrid.core.errors import OverloadedError, UnavailableError
-from aigrid.core.events import DEMAND_ROWS_LIMIT, DemandRow, DemandSeen
 from aigrid.engines.openai_answers import error_event
 from aigrid.live.route_mirror import RouteMirror
 
@@ -84,7 +84,7 @@ class Forwarder:
     retries: int = 0
     session: aiohttp.ClientSession | None = None
     reports: set[asyncio.Task[None]] = field(default_factory=set)
-    asked: dict[tuple[str, str], int] = field(default_factory=dict)
+    asked: Asked = field(default_factory=Asked)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -121,20 +121,17 @@ class Forwarder:
             raise
 
     def _count(self, attempt: Attempt) -> None:
-        """Note who asks for what, as long as there is room for another kind of asking."""
+        """Note who asks for what."""
         if attempt.service not in self.mirror.services:
             return
-        key = (attempt.origin if attempt.origin in self.mirror.urls else "*", attempt.service)
-        if key in self.asked or len(self.asked) < DEMAND_ROWS_LIMIT:
-            self.asked[key] = self.asked.get(key, 0) + 1
+        origin = attempt.origin if attempt.origin in self.mirror.urls else "*"
+        self.asked.count(origin, attempt.service)
 
     async def tell_demand(self) -> None:
         """Tell the control plane what was asked for since the last time, if anything was."""
-        if not self.asked:
-            return
-        rows = tuple(DemandRow(*key, requests) for key, requests in self.asked.items())
-        self.asked = {}
-        await self.report("/grid/v1/demand", to_plain(DemandSeen(rows)))
+        seen = self.asked.take()
+        if seen is not None:
+            await self.report("/grid/v1/demand", to_plain(seen))
 
     async def _round(self, attempt: Attempt) -> Answer | StreamedAnswer | TryNextError:
         """One pass over the candidates."""

@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
 from aigrid.live import server
@@ -33,7 +34,6 @@ from aigrid.live.route_mirror import RouteMirror
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 REPORT_PERIOD_S = 1.0
-DEMAND_PERIOD_S = 2.0
 logger = logging.getLogger(__name__)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,18 @@ def cache_folder() -> Path:
     """Where what can be made again is kept for every grid of this user: compiled kernels."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "aigrid"
+
+
+def next_file(folder: Path, name: str, kept: int) -> Path:
+    """Path of a new file `NAME-<milliseconds>.jsonl`; with it the newest `kept` of that name stay.
+
+    Raises:
+        OSError: an old one cannot be removed.
+    """
+    old = sorted(folder.glob(f"{name}-*.jsonl"))
+    for path in old[: max(0, len(old) - kept + 1)]:
+        path.unlink()
+    return folder / f"{name}-{time.time_ns() // 1_000_000}.jsonl"
 
 
 def read_secret(path: Path) -> str:

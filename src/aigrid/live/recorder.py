@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -12,6 +11,8 @@ from aigrid.control import recording
 from aigrid.control.orchestrator import Orchestrator
 from aigrid.control.world import Timed
 from aigrid.core.events import Command
+from aigrid.core.run_record import EVENTS
+from aigrid.live.paths import next_file
 
 FILE_LIMIT_BYTES = 64 * 1024 * 1024
 FILES_KEPT = 4
@@ -49,10 +50,7 @@ class Recorder:
     def begin(self) -> None:
         """Start a file before the first event, so that it begins from the state as it is now."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        old = sorted(self._folder.glob("events-*.jsonl"))
-        for path in old[: max(0, len(old) - FILES_KEPT + 1)]:
-            path.unlink()
-        self.path = self._folder / f"events-{time.time_ns() // 1_000_000}.jsonl"
+        self.path = next_file(self._folder, EVENTS, FILES_KEPT)
         self._file = self.path.open("w", buffering=1)
         line = recording.head(self._orchestrator, self._commit)
         self._file.write(line)

@@ -21,7 +21,7 @@ from typing import TextIO
 from aigrid.core import codec, run_record
 from aigrid.core.errors import ConflictError, StorageError
 from aigrid.core.run_record import DropRow, Row
-from aigrid.live.paths import write_json
+from aigrid.live.paths import next_file, write_json
 from aigrid.radio.topology import PlannedSite
 
 LINE_LIMIT = 65_536
@@ -143,9 +143,6 @@ class RunLog:
             self._file = None
 
     def _open(self) -> TextIO:
-        old = sorted(self._folder.glob(f"{self._name}-*.jsonl"))
-        for path in old[: max(0, len(old) - FILES_KEPT + 1)]:
-            path.unlink()
-        self._file = (self._folder / f"{self._name}-{time.time_ns() // 1_000_000}.jsonl").open("x")
+        self._file = next_file(self._folder, self._name, FILES_KEPT).open("x")
         self._size = 0
         return self._file

@@ -105,9 +105,8 @@ class SiteApi:
 
     def _admit(self, replica: Replica) -> None:
         load = replica.engine.load()
-        # A site that is to lose its share soon takes no job that would outlive it.
-        share = min(self.agent.replicas.share, self.agent.next_share)
-        reason = admit.admit(load.running, load.waiting, QUEUE_LIMIT, share)
+        share, next_share = self.agent.replicas.share, self.agent.next_share
+        reason = admit.admit(load.running, load.waiting, QUEUE_LIMIT, share, next_share)
         if reason == "paused":
             raise UnavailableError("the radio needs this site's whole compute now")
         if reason == "full":

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from aigrid.control import admit
-from aigrid.core.events import DEMAND_ROWS_LIMIT, DemandRow, DemandSeen, SiteUnreachable
+from aigrid.control.asked import Asked
+from aigrid.core.events import SiteUnreachable
 from aigrid.core.routing import RoutingTable
 from aigrid.twin.jobs import Job
 from aigrid.twin.scenario import Physics
 from aigrid.twin.simulation import Simulation
 from aigrid.twin.site import SimulatedSite
 
-# How often a gateway tells the control plane what it was asked for, as the live one does.
-DEMAND_PERIOD_S = 2.0
 OPEN, ANSWERED, FAILED, BROKEN = "open", "answered", "failed", "broken"
 
 
@@ -85,7 +84,7 @@ class SimulatedGateway:
     there_s: Callable[[], float] | None = None
     back_s: Callable[[], float] | None = None
     in_flight: dict[str, int] = field(default_factory=dict)
-    _asked: dict[tuple[str, str], int] = field(default_factory=dict)
+    _asked: Asked = field(default_factory=Asked)
     _suspects: dict[str, float] = field(default_factory=dict)
     _at: dict[str, list[_Attempt]] = field(default_factory=dict)
     _known: dict[tuple[str, str], list[tuple[str, float]]] = field(default_factory=dict)
@@ -97,17 +96,14 @@ class SimulatedGateway:
 
     def submit(self, request: Request) -> None:
         """Take a request in; `on_end` tells how it ended."""
-        key = (request.origin, request.service)
-        if key in self._asked or len(self._asked) < DEMAND_ROWS_LIMIT:
-            self._asked[key] = self._asked.get(key, 0) + 1
+        self._asked.count(request.origin, request.service)
         self._round(request)
 
     def tell_demand(self) -> None:
         """Tell the control plane what was asked for since the last time, if anything was."""
-        if self._asked:
-            rows = (DemandRow(*key, requests) for key, requests in self._asked.items())
-            self.simulation.post(DemandSeen(tuple(rows)))
-            self._asked = {}
+        seen = self._asked.take()
+        if seen is not None:
+            self.simulation.post(seen)
 
     def site_died(self, name: str) -> None:
         """Connections to a site break; the gateway knows one hop later."""

@@ -203,10 +203,9 @@ class SimulatedSite:
         held = self.held.get(job.service)
         if held is None or not held.digest:
             return "absent"
-        waiting = len(self.line.waiting)
-        # A site that is to lose its share soon takes no job that would outlive it.
-        share = min(self.share, self.next_share)
-        reason = admit.admit(len(self.line.running), waiting, self._physics.queue_limit, share)
+        running, waiting = len(self.line.running), len(self.line.waiting)
+        limit = self._physics.queue_limit
+        reason = admit.admit(running, waiting, limit, self.share, self.next_share)
         if not reason:
             self._pass_radio_time()
             self.line.add(job)

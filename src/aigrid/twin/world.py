@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.control.orders import OrderBook
 from aigrid.control.world import Timed
 from aigrid.core.errors import ConflictError, NotFoundError
@@ -20,7 +21,7 @@ from aigrid.core.events import (
     SiteJoined,
     Tick,
 )
-from aigrid.twin.gateway import DEMAND_PERIOD_S, Request, SimulatedGateway
+from aigrid.twin.gateway import Request, SimulatedGateway
 from aigrid.twin.radio import SimulatedRadio
 from aigrid.twin.scenario import (
     Corruption,

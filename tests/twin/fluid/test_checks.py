@@ -13,7 +13,7 @@ from aigrid.control.policy import Policy
 from aigrid.twin.fluid import checks, flows, rehearse
 from aigrid.twin.fluid.checks import RuleBrokenError, Where
 from aigrid.twin.fluid.ground import Ground, ground_of
-from aigrid.twin.fluid.policies import plan_of
+from aigrid.twin.policies import plan_of
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from aigrid.control.policy import Policy
 from aigrid.twin.fluid import chance, experience, flows, radio, sites
 from aigrid.twin.fluid.decisions import load_z
 from aigrid.twin.fluid.ground import Ground, ground_of
-from aigrid.twin.fluid.policies import plan_of
 from aigrid.twin.fluid.responses import (
     LOADS,
     PATHS,
@@ -21,6 +20,7 @@ from aigrid.twin.fluid.responses import (
     responses_of,
     ttft_counts,
 )
+from aigrid.twin.policies import plan_of
 
 NORMALS = chance.normals()
 

@@ -11,8 +11,8 @@ from tests.twin.fluid import small
 from aigrid.core.errors import ConfigurationError
 from aigrid.twin.fluid import rehearse
 from aigrid.twin.fluid.ground import centralised
-from aigrid.twin.fluid.policies import PLANS
 from aigrid.twin.outcome import Rehearsal
+from aigrid.twin.policies import PLANS
 
 EVERY = tuple(plan.name for plan in PLANS)
 

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from aigrid.twin.country.network import TOWER
 from aigrid.twin.fluid.ground import TOGETHER, Ground
-from aigrid.twin.fluid.policies import FIXED, GUARD, Plan
 from aigrid.twin.fluid.radio import RadioState
 from aigrid.twin.fluid.responses import (
     TPOT_MS,
@@ -21,6 +20,7 @@ from aigrid.twin.fluid.tally import Tally
 from aigrid.twin.models import money
 from aigrid.twin.models.money import Books
 from aigrid.twin.outcome import PolicyOutcome
+from aigrid.twin.policies import FIXED, GUARD, Plan
 
 Floats = NDArray[np.float64]
 HOUR_MIN = 60.0

@@ -14,7 +14,6 @@ from aigrid.twin.fluid import chance, checks, demand, flows, paths, radio, sites
 from aigrid.twin.fluid.decisions import Orchestrator
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.ground import TOGETHER, Ground
-from aigrid.twin.fluid.policies import Plan
 from aigrid.twin.fluid.radio import RadioTables
 from aigrid.twin.fluid.responses import (
     LOAD_LOOKUP,
@@ -30,6 +29,7 @@ from aigrid.twin.fluid.responses import (
 from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.fluid.trace import Trace, folded
 from aigrid.twin.fluid.ways import Ways
+from aigrid.twin.policies import Plan
 
 Floats = NDArray[np.float64]
 MINUTE_S = 60.0

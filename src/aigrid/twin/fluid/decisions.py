@@ -15,10 +15,10 @@ from aigrid.control.policy import Policy
 from aigrid.twin.fluid import baselines, flows, radio, sites
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.ground import TOGETHER, Ground
-from aigrid.twin.fluid.policies import FIXED, GUARD, LEAST_LOADED, NEAREST, WATERFILL, Plan
 from aigrid.twin.fluid.radio import RadioTables
 from aigrid.twin.fluid.responses import LOAD_LOOKUP, LOAD_STEPS, Responses
 from aigrid.twin.fluid.threads import Threads, parts
+from aigrid.twin.policies import FIXED, GUARD, LEAST_LOADED, NEAREST, WATERFILL, Plan
 
 Floats = NDArray[np.float64]
 # Quantile 1 - 1e-5 of a normal distribution.

@@ -13,11 +13,11 @@ from aigrid.core.errors import ConfigurationError
 from aigrid.core.site import SITE_KINDS
 from aigrid.twin.country.network import FACTORY, HUB, TOWER, Network
 from aigrid.twin.country.scenario import Country
-from aigrid.twin.fluid.policies import FIXED, Plan
 from aigrid.twin.models.device import Device
 from aigrid.twin.models.money import request_value_usd
 from aigrid.twin.models.roofline import USABLE_MEMORY, fits, service_cost
 from aigrid.twin.models.service import Service, ServiceCost
+from aigrid.twin.policies import FIXED, Plan
 
 Floats = NDArray[np.float64]
 # Devices of a site that work on one request together; a larger site is several such groups.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -16,12 +15,12 @@ from aigrid.twin.fluid import books, radio
 from aigrid.twin.fluid.day import Day
 from aigrid.twin.fluid.experience import known_of
 from aigrid.twin.fluid.ground import SiteType, ground_of
-from aigrid.twin.fluid.policies import Plan, plan_of
 from aigrid.twin.fluid.responses import Responses, responses_of
 from aigrid.twin.fluid.tally import Tally
 from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.fluid.trace import Trace
 from aigrid.twin.outcome import PolicyOutcome, Rehearsal, Series
+from aigrid.twin.policies import Plan, plan_of
 
 # A share is held for a second at least: the guard's look at a site's counters.
 GUARD_S = 1.0
@@ -84,8 +83,7 @@ def policy_of(country: Country) -> Policy:
         ConfigurationError: an unknown dial.
     """
     defaults = Policy().to_dict()
-    found = Policy.from_dict(defaults | country.dials, f"dials of {country.name}")
-    return replace(found, candidates=int(found.candidates))
+    return Policy.from_dict(defaults | country.dials, f"dials of {country.name}")
 
 
 def run_policy(

@@ -6,8 +6,7 @@ All are compiled, take plain numbers and answer in milliseconds.
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 from numba import njit
 
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -21,12 +20,15 @@ BURST_BYTES = 65_536.0
 
 @njit(**_OPTIONS)
 def distance_km(latitude_a_deg, longitude_a_deg, latitude_b_deg, longitude_b_deg):
-    """Great-circle distance: the haversine formula (Sinnott, Sky & Telescope 68, 1984)."""
-    a, b = math.radians(latitude_a_deg), math.radians(latitude_b_deg)
-    across = math.sin(math.radians(longitude_b_deg - longitude_a_deg) / 2.0)
-    up = math.sin((b - a) / 2.0)
-    half = up * up + math.cos(a) * math.cos(b) * across * across
-    return 2.0 * EARTH_KM * math.asin(math.sqrt(min(half, 1.0)))
+    """Great-circle distance: the haversine formula (Sinnott, Sky & Telescope 68, 1984).
+
+    Positions may be numbers or arrays of them.
+    """
+    a, b = np.radians(latitude_a_deg), np.radians(latitude_b_deg)
+    across = np.sin(np.radians(longitude_b_deg - longitude_a_deg) / 2.0)
+    up = np.sin((b - a) / 2.0)
+    half = up * up + np.cos(a) * np.cos(b) * across * across
+    return 2.0 * EARTH_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0)))
 
 
 @njit(**_OPTIONS)

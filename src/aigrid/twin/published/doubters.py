@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import math
 
-from aigrid.twin.models import roofline
-from aigrid.twin.models.calibration import bare_service
 from aigrid.twin.models.device import Device
 from aigrid.twin.models.devices import known
-from aigrid.twin.models.service import Service
 from aigrid.twin.published.inputs import Inputs
-from aigrid.twin.report.doubt import MODELS
+from aigrid.twin.report.doubt import MODELS, Model, first_token_ms
 
 _LONGEST = 65_536
-_CACHED_WIDTH = 1024  # of keys, and of values: heads share them
 
 
 def compute(inputs: Inputs) -> dict[str, float]:
@@ -37,20 +33,17 @@ def compute(inputs: Inputs) -> dict[str, float]:
         name = model[0].replace(" ", "")
         for label in ("chat", "long"):
             prompt = int(inputs.number(f"{label}_prompt_tokens"))
-            there = _first_token_ms(_service(model, prompt), far, prompt)
+            there = _first_token_ms(model, prompt, far)
             whole = radio + inputs.number("far_round_trip_ms") + there
             found[f"part_%:{name}:{label}"] = 100.0 * saved / whole
         found[f"wins_up_to:{name}"] = float(_wins_up_to(model, near, far, saved))
     return found
 
 
-def _wins_up_to(
-    model: tuple[str, float, int, int], near: Device, far: Device, saved_ms: float
-) -> int:
+def _wins_up_to(model: Model, near: Device, far: Device, saved_ms: float) -> int:
     def wins(prompt: int) -> bool:
-        service = _service(model, prompt)
-        here = _first_token_ms(service, near, prompt)
-        return here < _first_token_ms(service, far, prompt) + saved_ms
+        here = _first_token_ms(model, prompt, near)
+        return here < _first_token_ms(model, prompt, far) + saved_ms
 
     if not wins(1):
         return 0
@@ -63,13 +56,6 @@ def _wins_up_to(
     return low
 
 
-def _first_token_ms(service: Service, device: Device, prompt: int) -> float:
-    if not roofline.fits(service, device):
-        return math.inf
-    return 1e3 * (roofline.prefill_s(service, device, prompt) + roofline.step_s(service, device, 1))
-
-
-def _service(model: tuple[str, float, int, int], prompt: int) -> Service:
-    name, weights, layers, width = model
-    cached = 2.0 * layers * min(width, _CACHED_WIDTH)
-    return bare_service(name, weights, 1.0, cached, 4.0 * layers * width, prompt, 1)
+def _first_token_ms(model: Model, prompt: int, device: Device) -> float:
+    found = first_token_ms(model, prompt, device)
+    return math.inf if found is None else found

@@ -14,13 +14,13 @@ import numpy as np
 from aigrid.twin.country.network import FACTORY, TOWER
 from aigrid.twin.country.scenario import Country
 from aigrid.twin.models import path, roofline
+from aigrid.twin.models.calibration import bare_service
 from aigrid.twin.models.device import Device
-from aigrid.twin.models.lengths import fixed
-from aigrid.twin.models.service import Service
 
 PROMPTS = (16, 128, 512, 2048, 8192, 32768)
 # Name, weights, layers, width: from the models' published configurations (ViT-B/16, Llama 3.x).
-MODELS = (
+Model = tuple[str, float, int, int]
+MODELS: tuple[Model, ...] = (
     ("0.1 B", 0.086e9, 12, 768),
     ("1 B", 1.24e9, 16, 2048),
     ("3 B", 3.21e9, 28, 3072),
@@ -92,10 +92,8 @@ def distance_km(country: Country) -> float:
         above = network.parent[root]
         root = np.where(above >= 0, above, root)
     weight = np.maximum(network.customers[towers], 1e-12)
-    lat, lon = np.radians(network.latitude_deg), np.radians(network.longitude_deg)
-    up, across = (lat[root] - lat[towers]) / 2.0, (lon[root] - lon[towers]) / 2.0
-    half = np.sin(up) ** 2 + np.cos(lat[towers]) * np.cos(lat[root]) * np.sin(across) ** 2
-    km = 2.0 * path.EARTH_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0)))
+    lat, lon = network.latitude_deg, network.longitude_deg
+    km = path.distance_km(lat[towers], lon[towers], lat[root], lon[root])
     return float((km * weight).sum() / weight.sum())
 
 
@@ -104,45 +102,26 @@ def _commonest(values: np.ndarray[tuple[int, ...], np.dtype[np.int8]]) -> int:
 
 
 def _cell(
-    model: tuple[str, float, int, int],
+    model: Model,
     prompt: int,
     central: Device,
     local: Device,
     far_ms: float,
     near_ms: float,
 ) -> tuple[float | None, float | None]:
-    service = _service(model, prompt)
-    there = _compute_ms(service, central, prompt)
-    here = _compute_ms(service, local, prompt)
+    there = first_token_ms(model, prompt, central)
+    here = first_token_ms(model, prompt, local)
     if there is None:
         return None, None
     gain = None if here is None else far_ms + there - near_ms - here
     return far_ms / (far_ms + there), gain
 
 
-def _compute_ms(service: Service, device: Device, prompt: int) -> float | None:
+def first_token_ms(model: Model, prompt: int, device: Device) -> float | None:
+    """Prefill and one step, one byte a weight, nobody else on the device; None: it does not fit."""
+    name, weights, layers, width = model
+    cached = 2.0 * layers * min(width, _KEYS)
+    service = bare_service(name, weights, 1.0, cached, 4.0 * layers * width, prompt, 1)
     if not roofline.fits(service, device):
         return None
     return 1e3 * (roofline.prefill_s(service, device, prompt) + roofline.step_s(service, device, 1))
-
-
-def _service(model: tuple[str, float, int, int], prompt: int) -> Service:
-    name, weights, layers, width = model
-    return Service(
-        name=name,
-        parameters=weights,
-        memory_parameters=weights,
-        bytes_per_weight=1.0,
-        kv_bytes_per_token=2.0 * layers * min(width, _KEYS),
-        prompt_tokens=fixed(prompt),
-        generated_tokens=fixed(1),
-        shared_prefix_tokens=0.0,
-        residency=0.0,
-        ttft_slo_ms=1e9,
-        tpot_slo_ms=1e9,
-        requests_per_customer_day=1.0,
-        shape="steady",
-        usd_per_m_prompt_tokens=0.0,
-        usd_per_m_generated_tokens=0.0,
-        attention_flop=4.0 * layers * width,
-    )
