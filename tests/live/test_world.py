@@ -52,7 +52,7 @@ def test_recording_rotates_and_every_file_replays_alone(
 ) -> None:
     monkeypatch.setattr("aigrid.live.recorder.FILE_LIMIT_BYTES", 4000)
     numbers = iter(range(1, 100))
-    monkeypatch.setattr("aigrid.live.recorder.time.time_ns", lambda: next(numbers) * 1_000_000)
+    monkeypatch.setattr("aigrid.live.paths.time.time_ns", lambda: next(numbers) * 1_000_000)
     orchestrator = Orchestrator()
     recorder = Recorder(tmp_path, orchestrator, "")
     recorder.begin()
