@@ -35,6 +35,8 @@ class Request:
         ended_s: when it ended.
         retries: sites tried in vain.
         first_s: when its first token came in; -1 where the site does not say.
+        digest: package that it was last given to.
+        held_s: when the site that last took it had it no more; -1 where none did.
     """
 
     number: int
@@ -49,17 +51,23 @@ class Request:
     ended_s: float = -1.0
     retries: int = 0
     first_s: float = -1.0
+    digest: str = ""
+    held_s: float = -1.0
 
 
 @dataclass(slots=True, eq=False)
 class _Attempt:
-    """A request at a site: ends once, however many ends reach it."""
+    """A request at a site: ends once, however many ends reach it.
+
+    `seen_work` is what was done of it when the gateway last looked whether it goes on.
+    """
 
     request: Request
     site: SimulatedSite
     others: list[str]
     job: Job | None = None
     open: bool = True
+    seen_work: float = 0.0
 
 
 @dataclass(slots=True)
@@ -74,6 +82,8 @@ class SimulatedGateway:
         table: the routing table in force.
         there_s: draws a way to a site; the physics' hop where None.
         back_s: likewise, of an answer's way back.
+        in_flight: requests on their way to, at, or from each site.
+        paused: requests that wait for another round.
     """
 
     physics: Physics
@@ -84,6 +94,7 @@ class SimulatedGateway:
     there_s: Callable[[], float] | None = None
     back_s: Callable[[], float] | None = None
     in_flight: dict[str, int] = field(default_factory=dict)
+    paused: int = 0
     _asked: Asked = field(default_factory=Asked)
     _suspects: dict[str, float] = field(default_factory=dict)
     _at: dict[str, list[_Attempt]] = field(default_factory=dict)
@@ -108,10 +119,15 @@ class SimulatedGateway:
     def site_died(self, name: str) -> None:
         """Connections to a site break; the gateway knows one hop later."""
         for attempt in self._at.pop(name, []):
+            attempt.open = False
             self._later(self.physics.hop_s, attempt, self._broke)
 
     def _round(self, request: Request) -> None:
         self._try(request, self._order(request))
+
+    def _again(self, request: Request) -> None:
+        self.paused -= 1
+        self._round(request)
 
     def _order(self, request: Request) -> list[str]:
         """Candidates, least loaded for their weight first, suspects last."""
@@ -125,7 +141,7 @@ class SimulatedGateway:
         return sorted(order, key=lambda site: self._suspects.get(site, 0.0) > now_s)
 
     def _try(self, request: Request, names: list[str]) -> None:
-        if not names:
+        if not names or self._too_late(request):
             self._pause(request)
             return
         name, *others = names
@@ -136,10 +152,14 @@ class SimulatedGateway:
 
     def _pause(self, request: Request) -> None:
         """Nobody took it: another round in a moment, unless it has waited for too long."""
-        if self.simulation.now_s - request.born_s > self.physics.give_up_s:
+        if self._too_late(request):
             self._end(request, FAILED, "")
             return
-        self.simulation.after(self.physics.retry_s, partial(self._round, request))
+        self.paused += 1
+        self.simulation.after(self.physics.retry_s, partial(self._again, request))
+
+    def _too_late(self, request: Request) -> bool:
+        return self.simulation.now_s - request.born_s > self.physics.give_up_s
 
     def _arrive(self, attempt: _Attempt) -> None:
         site, request = attempt.site, attempt.request
@@ -161,11 +181,30 @@ class SimulatedGateway:
         if site.offer(job):
             self._later(self.physics.hop_s, attempt, self._refused)
             return
-        attempt.job = job
+        attempt.job, request.digest = job, site.held[request.service].digest
         self._at.setdefault(site.name, []).append(attempt)
+        self._later(self.physics.answer_s, attempt, self._look)
+
+    def _look(self, attempt: _Attempt) -> None:
+        """Give up on a site that took too long, unless a stream has moved since the last look."""
+        job = attempt.job
+        if not attempt.open or job is None:
+            return
+        attempt.site.line.look()
+        moved, attempt.seen_work = job.done_work > attempt.seen_work, job.done_work
+        if attempt.request.stream and job.has_begun and moved:
+            self._later(self.physics.answer_s, attempt, self._look)
+            return
+        self._close(attempt)
+        attempt.site.line.cancel(job)
+        self._broke(attempt)
+
+    def _close(self, attempt: _Attempt) -> None:
+        self._at[attempt.site.name].remove(attempt)
+        attempt.open = False
 
     def _answered(self, attempt: _Attempt) -> None:
-        self._at[attempt.site.name].remove(attempt)
+        self._close(attempt)
         arrived = attempt.site.reachable
         back_s = self.back_s() if self.back_s else self.physics.hop_s
         if attempt.job is not None and attempt.job.first_s >= 0.0:
@@ -195,6 +234,8 @@ class SimulatedGateway:
 
     def _leave(self, attempt: _Attempt) -> None:
         self.in_flight[attempt.site.name] -= 1
+        if attempt.job is not None:
+            attempt.request.held_s = self.simulation.now_s
 
     def _end(self, request: Request, status: str, site: str) -> None:
         request.status, request.site = status, site

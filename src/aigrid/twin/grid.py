@@ -16,6 +16,7 @@ from aigrid.twin.scenario import Scenario
 from aigrid.twin.world import TwinWorld
 
 LOOK_S = 0.05
+Look = Callable[[Timed, Sequence[Command]], None]
 
 
 class TwinGrid:
@@ -27,6 +28,7 @@ class TwinGrid:
         policy: the orchestrator's dials.
         write: gets every line of a recording of the run, the head first.
         commit: of the code, for the head.
+        look: is called after each event, when its commands are carried out.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class TwinGrid:
         policy: Policy | None = None,
         write: Callable[[str], object] | None = None,
         commit: str = "",
+        look: Look | None = None,
     ) -> None:
         self.orchestrator = Orchestrator(policy)
         self.world = TwinWorld(scenario, seed)
         self.events = self.commands = 0
-        self._write = write
+        self._write, self._look = write, look
+        self._timed: Timed | None = None
         self._trace = hashlib.sha256()
         self._keep(recording.head(self.orchestrator, commit))
 
@@ -52,7 +56,18 @@ class TwinGrid:
     def advance(self, for_s: float) -> None:
         """Let simulated time pass."""
         self.world.until_s = self.now_s + for_s
-        drive(self.orchestrator, self.world, self._record)
+        drive(self.orchestrator, self, self._record)
+
+    def next_event(self) -> Timed | None:
+        """The world's next event."""
+        self._timed = self.world.next_event()
+        return self._timed
+
+    def carry_out(self, now_s: float, commands: Sequence[Command]) -> None:
+        """Let the world act, then look."""
+        self.world.carry_out(now_s, commands)
+        if self._look is not None and self._timed is not None:
+            self._look(self._timed, commands)
 
     def advance_until(self, reached: Callable[[], bool], limit_s: float) -> bool:
         """Let time pass until `reached` holds, looking every `LOOK_S`.

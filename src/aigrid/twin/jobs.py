@@ -54,7 +54,7 @@ class JobLine:
     def __init__(self, simulation: Simulation, places: int, job_speed: float) -> None:
         self._simulation = simulation
         self._places, self._job_speed = places, job_speed
-        self.speed = 0.0
+        self.speed, self.slowness = 0.0, 1.0
         self.running: list[Job] = []
         self.waiting: deque[Job] = deque()
         self.work_done: defaultdict[str, float] = defaultdict(float)
@@ -72,6 +72,19 @@ class JobLine:
         """Share out this much work a second from now on; 0 pauses everybody."""
         self._advance()
         self.speed = speed
+        self._settle()
+
+    def set_slowness(self, slowness: float) -> None:
+        """Everything takes so many times longer from now on."""
+        self._advance()
+        self.slowness = slowness
+        self._settle()
+
+    def cancel(self, job: Job) -> None:
+        """Forget one job: nobody waits for it any more."""
+        self._advance()
+        self.running = [one for one in self.running if one is not job]
+        self.waiting = deque(one for one in self.waiting if one is not job)
         self._settle()
 
     def clear(self) -> None:
@@ -97,7 +110,7 @@ class JobLine:
 
     def _each(self) -> float:
         """Work a second of every running job."""
-        return min(self._job_speed, self.speed / max(1, len(self.running)))
+        return min(self._job_speed, self.speed / max(1, len(self.running))) / self.slowness
 
     def _advance(self) -> None:
         now_s = self._simulation.now_s

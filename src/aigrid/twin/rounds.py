@@ -122,6 +122,13 @@ class RoundEngine:
             self.share = share
             self._interrupt()
 
+    def cancel(self, job: Job) -> None:
+        """Forget one job; the round in hand is done as it was begun."""
+        self.waiting = deque(one for one in self.waiting if one is not job)
+        self._decoding = [one for one in self._decoding if one.job is not job]
+        if self._filling is not None and self._filling.job is job:
+            self._filling = None
+
     def clear(self) -> None:
         """Forget every job."""
         self.waiting, self._filling, self._decoding = deque(), None, []
@@ -277,6 +284,10 @@ class RoundLine:
         self._share = share
         for engine in self.engines.values():
             engine.set_share(share)
+
+    def cancel(self, job: Job) -> None:
+        """Forget one job: nobody waits for it any more."""
+        self._engine(job.service).cancel(job)
 
     def clear(self) -> None:
         """Forget every job: the process died."""

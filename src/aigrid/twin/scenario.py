@@ -60,6 +60,7 @@ class Physics(_Strict):
         timeout_s: until a gateway gives up on a site that does not answer.
         retry_s: between two rounds of a gateway over all candidates.
         give_up_s: a gateway gives up on a request after this.
+        answer_s: and on a site that took a request, after this without an answer or a token more.
         suspect_s: a gateway tries an unreachable site last for this long.
         slot_cores: compute a cell needs in an empty slot, in cores.
         prb_cores: and for every scheduled resource block, antenna and layer, at numerology 0.
@@ -79,6 +80,7 @@ class Physics(_Strict):
     timeout_s: Positive = 2.0
     retry_s: Positive = 0.1
     give_up_s: Positive = 30.0
+    answer_s: Positive = 120.0
     suspect_s: Seconds = 1.0
     slot_cores: Seconds = 0.05
     prb_cores: Seconds = 0.003
@@ -95,6 +97,7 @@ class SimulatedPackage(_Strict):
         memory_mb: what a replica holds.
         compute_cores: what a replica keeps busy flat out.
         regions: where it may run; empty for everywhere.
+        ttft_ms: time to first token promised.
         corrupt: its bytes do not have its digest, so that every site refuses it.
     """
 
@@ -104,6 +107,7 @@ class SimulatedPackage(_Strict):
     memory_mb: Annotated[int, Field(ge=0)] = 256
     compute_cores: Positive = 1.0
     regions: tuple[str, ...] = ()
+    ttft_ms: Positive = 500.0
     corrupt: bool = False
 
     @property
@@ -183,15 +187,82 @@ class Silence(_Strict):
     for_s: Seconds
 
 
+class CutOff(_Strict):
+    """For `for_s` a site and all below it are cut off: nothing gets to them nor comes from them."""
+
+    kind: Literal["cut_off"]
+    site: Name
+    at_s: Seconds
+    for_s: Seconds
+
+
+class BeatLoss(_Strict):
+    """For `for_s` a site's messages to the control plane fare badly; requests are not touched.
+
+    Attributes:
+        lost: fraction of messages, and of answers, that never arrive.
+        doubled: fraction of messages that arrive twice.
+        delay_s: each message is late by a random time up to this, so that they overtake each other.
+    """
+
+    kind: Literal["beat_loss"]
+    site: Name
+    at_s: Seconds
+    for_s: Seconds
+    lost: Fraction = 1.0
+    doubled: Fraction = 0.0
+    delay_s: Seconds = 0.0
+
+
+class Skew(_Strict):
+    """For `for_s` a site's clock runs `rate` times as fast as time does."""
+
+    kind: Literal["skew"]
+    site: Name
+    at_s: Seconds
+    for_s: Seconds
+    rate: Annotated[float, Field(ge=0.1, le=10.0, allow_inf_nan=False)]
+
+
+class Slow(_Strict):
+    """For `for_s` a site computes and loads `factor` times slower; its radio does not."""
+
+    kind: Literal["slow"]
+    site: Name
+    at_s: Seconds
+    for_s: Seconds
+    factor: Annotated[float, Field(ge=1.0, le=1000.0, allow_inf_nan=False)] = 10.0
+
+
+class Burst(_Strict):
+    """For `for_s`, more requests of a kind: a Poisson process beside the ordinary demand."""
+
+    kind: Literal["burst"]
+    service: Name
+    origin: str = "*"
+    at_s: Seconds
+    for_s: Seconds
+    requests_per_s: Positive
+    prompt_tokens: Annotated[int, Field(ge=1)] = 64
+    tokens: Annotated[int, Field(ge=1)] = 32
+
+
 class Corruption(_Strict):
-    """From `at_s` on, the stored bytes of a package are damaged."""
+    """From `at_s` on, for `for_s` (for good, if None), the stored bytes of a package are damaged.
+
+    What was loaded before is sound; who pulls it meanwhile gets damaged bytes.
+    """
 
     kind: Literal["corrupt"]
     package: Name
     at_s: Seconds
+    for_s: Seconds | None = None
 
 
-Fault = Annotated[Crash | Surge | Silence | Corruption, Field(discriminator="kind")]
+Fault = Annotated[
+    Crash | Surge | Silence | CutOff | BeatLoss | Skew | Slow | Burst | Corruption,
+    Field(discriminator="kind"),
+]
 
 
 class Scenario(_Strict):
@@ -221,13 +292,17 @@ class Scenario(_Strict):
     def _names_are_known(self) -> Scenario:
         sites = {planned.site.name for planned in self.sites}
         references = {package.reference for package in self.packages}
-        named = [(f.site, sites) for f in self.faults if not isinstance(f, Corruption)]
-        named += [(f.package, references) for f in self.faults if isinstance(f, Corruption)]
+        named = [(f.package, references) for f in self.faults if isinstance(f, Corruption)]
+        named += [(f.origin, sites | {"*"}) for f in self.faults if isinstance(f, Burst)]
+        named += [(f.site, sites) for f in self.faults if not isinstance(f, Corruption | Burst)]
         named += [(d.deploy, references) for d in self.deployments if d.deploy]
         named += [(d.origin, sites | {"*"}) for d in self.demand]
         for name, known in named:
             if name not in known:
                 raise ValueError(f"{name!r} is not one of {', '.join(sorted(known)) or 'none'}")
+        for fault in self.faults:
+            if isinstance(fault, Slow) and fault.site in self.physics.engines:
+                raise ValueError(f"slow: the rounds of {fault.site!r} have times of their own")
         return self
 
 

@@ -4,27 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from aigrid.control import admit
 from aigrid.control.orders import OrderBook, SiteOrders
-from aigrid.core.events import Heartbeat, ReplicaReport, SiteJoined
+from aigrid.core.events import Heartbeat, ReplicaReport
 from aigrid.radio.topology import PlannedSite
 from aigrid.twin.jobs import Job, JobLine
 from aigrid.twin.radio import SimulatedRadio
 from aigrid.twin.rounds import RoundLine
 from aigrid.twin.scenario import Physics, SimulatedPackage
 from aigrid.twin.simulation import Simulation
+from aigrid.twin.uplink import Uplink
 
 
 @dataclass(slots=True)
 class Held:
-    """A service on a site; see `core.events.ReplicaReport`."""
+    """A service on a site; see `core.events.ReplicaReport`.
+
+    `damaged` says that what serves was loaded from damaged bytes: no site lets that happen.
+    """
 
     digest: str = ""
     pending: str = ""
     attempt: int = 0
     state: str = "starting"
     error: str = ""
+    damaged: bool = False
+
+
+class ControlPlane(Protocol):
+    """What a site says to the control plane; each message names the process that sent it."""
+
+    def join(self, site: str, incarnation: int) -> None:
+        """A process introduces itself."""
+        ...
+
+    def beat(self, beat: Heartbeat, incarnation: int) -> None:
+        """And tells how it does."""
+        ...
 
 
 class SimulatedSite:
@@ -37,11 +56,15 @@ class SimulatedSite:
         book: where its orders stand.
         fetch: the package of a digest, as the store has it now.
         radio: of a tower; None elsewhere.
+        uplink: the way of its messages.
+        plane: where they go.
 
     Attributes:
         alive: whether the process runs.
-        reachable: whether anything gets through to it and back.
         incarnation: counts starts; what an earlier process began ends nowhere.
+        share: that the control plane grants.
+        clock: how many times as fast as time its clock runs.
+        refused_s: by service, when it last turned a job away.
     """
 
     def __init__(
@@ -52,12 +75,16 @@ class SimulatedSite:
         book: OrderBook,
         fetch: Callable[[str], SimulatedPackage],
         radio: SimulatedRadio | None,
+        uplink: Uplink,
+        plane: ControlPlane,
     ) -> None:
         self.planned, self._physics, self._simulation = planned, physics, simulation
         self._book, self._fetch, self.radio = book, fetch, radio
         self.name = planned.site.name
-        self.alive, self.reachable = False, True
-        self._joined = False
+        self.uplink, self._plane = uplink, plane
+        self.alive = self._joined = False
+        self._walls, self.clock, self._slow = 0, 1.0, [1.0]
+        self.refused_s: dict[str, float] = {}
         self.incarnation = 0
         self.share, self.next_share = 0.0, 1.0
         self.held: dict[str, Held] = {}
@@ -68,7 +95,7 @@ class SimulatedSite:
             else JobLine(simulation, physics.places, physics.stream_tokens_per_s)
         )
         self._reported: dict[str, tuple[float, int]] = {}
-        simulation.every(physics.heartbeat_s, self._beat)
+        self._beat_later()
 
     # -- process -------------------------------------------------------------------------------
 
@@ -89,24 +116,53 @@ class SimulatedSite:
         self._pass_radio_time()
         self.line.clear()
 
+    # -- what befalls it -----------------------------------------------------------------------
+
+    @property
+    def reachable(self) -> bool:
+        """Whether anything gets through to it and back."""
+        return not self._walls
+
+    def fall_out_of_reach(self) -> None:
+        """A silence begins; several may last at once."""
+        self._walls += 1
+
     def come_within_reach(self) -> None:
         """A silence ends."""
-        self.reachable = True
+        self._walls -= 1
+
+    def slow_down(self, factor: float) -> None:
+        """Compute and load so many times slower; of several spells the worst counts."""
+        self._slow.append(factor)
+        self._set_slowness()
+
+    def speed_up(self, factor: float) -> None:
+        """Such a spell ends."""
+        self._slow.remove(factor)
+        self._set_slowness()
+
+    def _set_slowness(self) -> None:
+        if isinstance(self.line, JobLine):
+            self.line.set_slowness(max(self._slow))
+
+    # -- messages ------------------------------------------------------------------------------
 
     def _join(self) -> None:
         if self.alive and self.reachable:
-            self._joined = True
-            self._book.clear(self.name)
-            self._simulation.post(SiteJoined(self.planned.site))
+            self.uplink.send(partial(self._plane.join, self.name, self.incarnation))
+
+    def _beat_later(self) -> None:
+        self._simulation.after(self._physics.heartbeat_s / self.clock, self._beat)
 
     def _beat(self) -> None:
         if self.alive:
-            self._pass_radio_time()
             self.line.look()
-        if not self._joined:
-            self._join()
-        elif self.alive and self.reachable:
-            self._simulation.post(self._heartbeat())
+            self._yield_to_radio()
+            if not self._joined:
+                self._join()
+            elif self.reachable:
+                self.uplink.send(partial(self._plane.beat, self._heartbeat(), self.incarnation))
+        self._beat_later()
 
     def _heartbeat(self) -> Heartbeat:
         radio = self.radio
@@ -116,7 +172,7 @@ class SimulatedSite:
         return Heartbeat(
             site=self.name,
             radio_load=radio.load(self._simulation.now_s),
-            radio_need_cores=radio.measure(),
+            radio_need_cores=radio.need_cores,
             slots_on_time=radio.on_time,
             slots_missed=radio.missed,
             replicas=reports,
@@ -144,8 +200,9 @@ class SimulatedSite:
 
     def take_orders(self) -> None:
         """Do what the control plane's answer says."""
-        if not (self.alive and self.reachable):
+        if not (self.alive and self.reachable) or self.uplink.loses():
             return
+        self._joined = True
         orders = self._book.of(self.name)
         if orders.join:
             orders.join = False
@@ -170,49 +227,82 @@ class SimulatedSite:
         held.pending, held.attempt, held.state, held.error = digest, attempt, "starting", ""
         package, process = self._fetch(digest), self.incarnation
         pull_s = package.size_mb / self._physics.link_mb_per_s
-        load_s = 0.0 if package.corrupt else package.size_mb / self._physics.load_mb_per_s
+        load_s = package.size_mb / self._physics.load_mb_per_s if self._sound(package) else 0.0
 
         def finish() -> None:
             if process == self.incarnation and self.held.get(service) is held:
                 self._finish(held, attempt, package)
 
-        self._simulation.after(pull_s + load_s, finish)
+        self._simulation.after((pull_s + load_s) * max(self._slow), finish)
 
     def _finish(self, held: Held, attempt: int, package: SimulatedPackage) -> None:
         if held.attempt != attempt:
             return
-        if package.corrupt:
+        if not self._sound(package):
             held.state, held.error = "failed", f"{package.reference}: bytes do not match the digest"
             return
         held.digest, held.pending, held.state = held.pending, "", "ready"
+        held.damaged = package.corrupt
+
+    def _sound(self, package: SimulatedPackage) -> bool:
+        """Whether the bytes that were pulled have their digest."""
+        return not package.corrupt
 
     # -- compute -------------------------------------------------------------------------------
+
+    @property
+    def used_share(self) -> float:
+        """What AI takes: what it is granted, but never what the radio was last seen to need."""
+        if self.radio is None:
+            return self.share
+        left = 1.0 - self.radio.need_cores / self.planned.site.compute_cores
+        return min(self.share, max(0.0, left))
 
     def set_share(self, share: float) -> None:
         """AI may use this fraction of the compute from now on."""
         self._pass_radio_time()
         self.share = share
+        self._settle_share()
+
+    def _yield_to_radio(self) -> None:
+        """The site's own guard: it needs no control plane to give the radio what it needs."""
+        if self.radio is not None:
+            self._pass_radio_time()
+            self.radio.measure()
+            self._settle_share()
+
+    def _settle_share(self) -> None:
         if isinstance(self.line, RoundLine):
-            self.line.set_share(share)
+            self.line.set_share(self.used_share)
             return
-        cores = self.planned.site.compute_cores * share
-        self.line.set_speed(cores * self._physics.tokens_per_core_s)
+        speed = self.planned.site.compute_cores * self.used_share * self._physics.tokens_per_core_s
+        if speed != self.line.speed:
+            self.line.set_speed(speed)
 
     def offer(self, job: Job) -> str:
         """Take a job, or say why not: `absent`, `paused` or `full`."""
-        held = self.held.get(job.service)
+        reason = self._reason(job.service)
+        if reason:
+            self.refused_s[job.service] = self._simulation.now_s
+            return reason
+        self._pass_radio_time()
+        self.line.add(job)
+        return ""
+
+    def _reason(self, service: str) -> str:
+        held = self.held.get(service)
         if held is None or not held.digest:
             return "absent"
         running, waiting = len(self.line.running), len(self.line.waiting)
         limit = self._physics.queue_limit
-        reason = admit.admit(running, waiting, limit, self.share, self.next_share)
-        if not reason:
-            self._pass_radio_time()
-            self.line.add(job)
-        return reason
+        return admit.admit(running, waiting, limit, self.used_share, self.next_share)
+
+    def takes(self, service: str) -> bool:
+        """Whether it would take a job of this service now."""
+        return self.alive and self.reachable and not self._reason(service)
 
     def _pass_radio_time(self) -> None:
         """Count the slots since the last change of what AI uses; call before every change."""
         if self.radio is not None:
-            used = self.share if self.line.running else 0.0
+            used = self.used_share if self.line.running else 0.0
             self.radio.advance(self._simulation.now_s, used * self.planned.site.compute_cores)

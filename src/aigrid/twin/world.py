@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from functools import partial
 
@@ -24,17 +25,26 @@ from aigrid.core.events import (
 from aigrid.twin.gateway import Request, SimulatedGateway
 from aigrid.twin.radio import SimulatedRadio
 from aigrid.twin.scenario import (
+    BeatLoss,
+    Burst,
     Corruption,
     Crash,
+    CutOff,
     Demand,
     Deployment,
     Fault,
     Scenario,
+    Silence,
     SimulatedPackage,
+    Skew,
+    Slow,
     Surge,
 )
 from aigrid.twin.simulation import Simulation
 from aigrid.twin.site import SimulatedSite
+from aigrid.twin.uplink import Uplink
+
+SiteFault = Crash | Surge | Silence | CutOff | BeatLoss | Skew | Slow
 
 
 class TwinWorld:
@@ -59,7 +69,8 @@ class TwinWorld:
         self._handled: Event | None = None
         # One stream of chance for demand and one for each radio: more of one moves no other.
         demand, *radios = np.random.SeedSequence(seed).spawn(1 + len(scenario.sites))
-        self._rng = np.random.default_rng(demand)
+        self._rng, self._seed = np.random.default_rng(demand), seed
+        self._incarnations: dict[str, int] = {}
         self.sites = {
             planned.site.name: SimulatedSite(
                 planned,
@@ -70,6 +81,8 @@ class TwinWorld:
                 SimulatedRadio(planned, scenario.physics, np.random.default_rng(radio))
                 if planned.profile
                 else None,
+                Uplink(self.simulation, self._chance_of("uplink", planned.site.name)),
+                self,
             )
             for planned, radio in zip(scenario.sites, radios, strict=True)
         }
@@ -89,7 +102,31 @@ class TwinWorld:
         for fault in self.scenario.faults:
             simulation.after(fault.at_s, partial(self.inject, fault))
         for demand in self.scenario.demand:
-            simulation.after(demand.from_s, partial(self._next_arrival, demand))
+            simulation.after(demand.from_s, partial(self._next_arrival, demand, self._rng))
+
+    def _chance_of(self, *names: str) -> np.random.Generator:
+        """Chance of something by name: whatever else there is moves it not."""
+        key = zlib.crc32("\n".join(names).encode())
+        return np.random.default_rng(np.random.SeedSequence([self._seed, key]))
+
+    # -- twin.site.ControlPlane ----------------------------------------------------------------
+
+    def join(self, site: str, incarnation: int) -> None:
+        """A process introduces itself: nothing was asked of it yet."""
+        self._incarnations[site] = incarnation
+        self._book.clear(site)
+        self.simulation.post(SiteJoined(self.sites[site].planned.site))
+
+    def beat(self, beat: Heartbeat, incarnation: int) -> None:
+        """A heartbeat arrives; one of another process than the one that joined says nothing."""
+        if self._incarnations.get(beat.site) == incarnation:
+            self.simulation.post(beat)
+            return
+        self._book.of(beat.site).join = True
+        self._answer(beat.site)
+
+    def _answer(self, site: str) -> None:
+        self.simulation.after(self.scenario.physics.hop_s, self.sites[site].take_orders)
 
     # -- control.world.World -------------------------------------------------------------------
 
@@ -107,9 +144,9 @@ class TwinWorld:
         self._book.write(commands)
         hop_s = self.scenario.physics.hop_s
         if isinstance(self._handled, SiteJoined):
-            self.simulation.after(hop_s, self.sites[self._handled.site.name].take_orders)
+            self._answer(self._handled.site.name)
         elif isinstance(self._handled, Heartbeat):
-            self.simulation.after(hop_s, self.sites[self._handled.site].take_orders)
+            self._answer(self._handled.site)
         for command in commands:
             if isinstance(command, PublishRoutes):
                 self.simulation.after(hop_s, partial(self.gateway.install, command.table))
@@ -130,6 +167,7 @@ class TwinWorld:
                 memory_mb=package.memory_mb,
                 compute_cores=package.compute_cores,
                 regions=package.regions,
+                ttft_ms=package.ttft_ms,
             )
         )
 
@@ -165,17 +203,29 @@ class TwinWorld:
     def inject(self, fault: Fault) -> None:
         """Let something go wrong, now."""
         if isinstance(fault, Corruption):
-            package = self._package(fault.package)
-            self.packages[fault.package] = package.model_copy(update={"corrupt": True})
-            return
-        site = self.site(fault.site)
+            self._corrupt(fault)
+        elif isinstance(fault, Burst):
+            self._burst(fault)
+        else:
+            self._befall(self.site(fault.site), fault)
+
+    def _befall(self, site: SimulatedSite, fault: SiteFault) -> None:
         if isinstance(fault, Crash):
             self._crash(site, fault.back_after_s)
         elif isinstance(fault, Surge):
             self._surge(site, fault)
+        elif isinstance(fault, Slow):
+            site.slow_down(fault.factor)
+            self.simulation.after(fault.for_s, partial(site.speed_up, fault.factor))
+        elif isinstance(fault, BeatLoss):
+            site.uplink.begin(fault)
+            self.simulation.after(fault.for_s, partial(site.uplink.end, fault))
+        elif isinstance(fault, Skew):
+            self._skew(site, fault)
         else:
-            site.reachable = False
-            self.simulation.after(fault.for_s, site.come_within_reach)
+            for one in self._below(site) if isinstance(fault, CutOff) else [site]:
+                one.fall_out_of_reach()
+                self.simulation.after(fault.for_s, one.come_within_reach)
 
     def site(self, name: str) -> SimulatedSite:
         """A site by name.
@@ -198,6 +248,38 @@ class TwinWorld:
         if back_after_s is not None:
             self.simulation.after(back_after_s, site.start)
 
+    def _below(self, site: SimulatedSite) -> list[SimulatedSite]:
+        """A site and all whose way up leads over it."""
+        found = [site]
+        for one in found:
+            found += [s for s in self.sites.values() if s.planned.site.parent == one.name]
+        return found
+
+    def _skew(self, site: SimulatedSite, fault: Skew) -> None:
+        def tick_right() -> None:
+            site.clock /= fault.rate
+
+        site.clock *= fault.rate
+        self.simulation.after(fault.for_s, tick_right)
+
+    def _corrupt(self, fault: Corruption) -> None:
+        def damage(corrupt: bool) -> None:
+            package = self._package(fault.package)
+            self.packages[fault.package] = package.model_copy(update={"corrupt": corrupt})
+
+        damage(True)
+        if fault.for_s is not None:
+            self.simulation.after(fault.for_s, partial(damage, False))
+
+    def _burst(self, fault: Burst) -> None:
+        now_s = self.simulation.now_s
+        demand = Demand(
+            **fault.model_dump(exclude={"kind", "at_s", "for_s"}),
+            from_s=now_s,
+            until_s=now_s + fault.for_s,
+        )
+        self._next_arrival(demand, self._chance_of("burst", fault.model_dump_json()))
+
     def _surge(self, site: SimulatedSite, fault: Surge) -> None:
         if site.radio is None:
             raise NotFoundError(f"site {fault.site!r} has no radio", next_step="name a tower")
@@ -211,14 +293,14 @@ class TwinWorld:
         else:
             self.undeploy(deployment.undeploy)
 
-    def _next_arrival(self, demand: Demand) -> None:
+    def _next_arrival(self, demand: Demand, rng: np.random.Generator) -> None:
         """Plan the next request of a Poisson process."""
-        delay_s = float(self._rng.exponential(1.0 / demand.requests_per_s))
+        delay_s = float(rng.exponential(1.0 / demand.requests_per_s))
 
         def arrive() -> None:
             if self.simulation.now_s <= demand.until_s:
                 self.request(demand)
-                self._next_arrival(demand)
+                self._next_arrival(demand, rng)
 
         self.simulation.after(delay_s, arrive)
 
