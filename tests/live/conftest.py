@@ -21,6 +21,7 @@ from aigrid.core.site import Site
 from aigrid.engines.scripted import Script, ScriptedEngine
 from aigrid.live import server
 from aigrid.live.gateway import Gateway, GatewaySettings
+from aigrid.live.limits import Limits
 from aigrid.live.replicas import Replica
 from aigrid.live.site_agent import SiteAgent
 from aigrid.live.site_api import SiteApi
@@ -131,7 +132,7 @@ def rig() -> Iterator[Callable[..., Rig]]:
         started.append(Served(app).start())
         return started[-1]
 
-    def build(share: float = 1.0, **scripts: Any) -> Rig:
+    def build(share: float = 1.0, limits: Limits | None = None, **scripts: Any) -> Rig:
         control = FakeControl()
         control_url = start(control.app()).url
         sites = {
@@ -142,7 +143,7 @@ def rig() -> Iterator[Callable[..., Rig]]:
         urls = {n: sites[n].url if n in sites else str(s) for n, s in scripts.items()}
         control.publish(urls, [1.0 / len(urls)] * len(urls))
         digest = hashlib.sha256(KEY.encode()).hexdigest()
-        state = Gateway(GatewaySettings(control_url, GRID_TOKEN, (digest,)))
+        state = Gateway(GatewaySettings(control_url, GRID_TOKEN, (digest,), limits or Limits()))
         gateway = start(state.app())
         for _ in range(500):
             if state.mirror.version > 0:

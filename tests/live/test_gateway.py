@@ -15,7 +15,7 @@ from tests.live.conftest import KEY, Rig
 
 from aigrid.core.errors import InvalidRequestError, OverloadedError, UnavailableError
 from aigrid.engines.scripted import Script
-from aigrid.live import forward
+from aigrid.live.limits import Limits
 
 RigMaker = Callable[..., Rig]
 
@@ -164,24 +164,23 @@ def test_stream_that_fails_before_its_first_token_moves_on(rig: RigMaker) -> Non
 
 
 def test_stream_that_breaks_in_the_middle_says_so(rig: RigMaker) -> None:
-    running = rig(one=Script(fail_with=UnavailableError("engine died"), fail_at=2))
+    broken = Script(fail_with=UnavailableError("engine died"), fail_at=2)
+    running = rig(limits=Limits(resume_s=0.2), one=broken)
     with client(running) as api, pytest.raises(openai.APIError, match="engine died"):
         list(api.completions.create(model="m", prompt="a b c d", stream=True))
 
 
-def test_everybody_full_is_a_429_with_retry_after(
-    rig: RigMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(forward, "TRY_FOR_S", 0.2)
-    status, headers, answer = post(rig(one=Script(fail_with=OverloadedError("full"))), ask())
+def test_everybody_full_is_a_429_with_retry_after(rig: RigMaker) -> None:
+    full = Script(fail_with=OverloadedError("full"))
+    status, headers, answer = post(rig(limits=Limits(try_for_s=0.2), one=full), ask())
     assert status == 429
     assert headers["retry-after"] == "1"
     assert answer["error"]["code"] == "overloaded"
 
 
-def test_paused_site_is_a_503(rig: RigMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "TRY_FOR_S", 0.2)
-    status, headers, _ = post(rig(share=0.0, one=Script()), ask())
+def test_paused_site_is_a_503(rig: RigMaker) -> None:
+    running = rig(share=0.0, limits=Limits(try_for_s=0.2), one=Script())
+    status, headers, _ = post(running, ask())
     assert status == 503
     assert headers["retry-after"] == "1"
 

@@ -37,6 +37,7 @@ class Answer:
         chat: chat completions, else completions.
         include_usage: end a stream with token counts.
         logprobs: the client asked for log-probabilities.
+        offset: characters of the tokens that the client has, where logprobs are asked for.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Answer:
         chat: bool,
         include_usage: bool = False,
         logprobs: bool = False,
+        offset: int = 0,
     ) -> None:
         self._chat = chat
         self._logprobs = logprobs
@@ -61,7 +63,7 @@ class Answer:
         self._open = f'{self._event_head}"choices":[{{"index":0,{content}'
         self._plain_end = f'{"}" if chat else ""},"logprobs":null,"finish_reason":null}}]{tail}'
         self._tail = tail
-        self._offset = 0
+        self.offset = offset
 
     def first_event(self) -> bytes:
         """What precedes the text: chat names the role; completions need nothing."""
@@ -130,8 +132,8 @@ class Answer:
             return {"content": [_chat_logprob(entry) for entry in entries], "refusal": None}
         offsets = []
         for entry in entries:
-            offsets.append(self._offset)
-            self._offset += len(entry.token)
+            offsets.append(self.offset)
+            self.offset += len(entry.token)
         return {
             "tokens": [entry.token for entry in entries],
             "token_logprobs": [entry.logprob for entry in entries],

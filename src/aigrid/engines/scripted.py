@@ -72,6 +72,9 @@ class ScriptedEngine:
         limit = min(len(tokens), job.sampling.max_tokens or len(tokens))
         prompt_tokens = _count_prompt(job)
         self._prompt_tokens += prompt_tokens
+        ending = "stop" if limit == len(tokens) else "length"
+        if len(job.delivered) >= limit:
+            yield Chunk("", prompt_tokens, limit, ending)
         for place, token in enumerate(tokens[:limit]):
             if place < len(job.delivered):
                 continue
@@ -79,7 +82,7 @@ class ScriptedEngine:
             await self._turn()
             if script.fail_with is not None and place == script.fail_at:
                 raise script.fail_with
-            reason = ("stop" if limit == len(tokens) else "length") if place == limit - 1 else None
+            reason = ending if place == limit - 1 else None
             logprobs = (TokenLogprob(token, place, 0.0),) if job.sampling.logprobs else ()
             self._tokens += 1
             yield Chunk(token, prompt_tokens, place + 1, reason, logprobs, (place,))

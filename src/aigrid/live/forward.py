@@ -1,4 +1,4 @@
-"""Sending one request to the first site that answers it."""
+"""Requests of one gateway on their way to sites: the connections, the counts, the reports."""
 
 from __future__ import annotations
 
@@ -11,114 +11,111 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
+from aigrid.control import retry
 from aigrid.control.asked import Asked
+from aigrid.control.retry import RetryBudget, RetryPolicy
 from aigrid.core.codec import to_plain
-from aigrid.core.errors import OverloadedError, UnavailableError
-from aigrid.engines.openai_answers import error_event
+from aigrid.core.errors import OverloadedError
+from aigrid.live.attempt import Answer, Attempt, StreamedAnswer, TryNextError
+from aigrid.live.limits import Limits
+from aigrid.live.links import Links
+from aigrid.live.relay import Journey
 from aigrid.live.route_mirror import RouteMirror
 
-CONNECT_TIMEOUT_S = 2.0
-FIRST_BYTE_TIMEOUT_S = 120.0
-TRY_FOR_S = 30.0
-PAUSE_S = 0.1
-ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
-# 404: the site no longer, or not yet, serves what the routing table says it does.
-RETRYABLE = (404, 429, 500, 502, 503, 504)
+REPORTS_LIMIT = 64
 logger = logging.getLogger(__name__)
 
 REQUESTS = Counter("aigrid_gateway_requests_total", "Requests ended", ("service", "status"))
 RETRIES = Counter("aigrid_gateway_retries_total", "Requests given to another site", ("site",))
-IN_FLIGHT = Gauge("aigrid_gateway_in_flight", "Requests open at a site", ("site",))
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A request on its way, body untouched; `tried` names the sites that were tried in vain."""
-
-    request_id: str
-    path: str
-    body: bytes
-    service: str
-    stream: bool
-    origin: str
-    tried: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer."""
-
-    site: str
-    status: int
-    body: bytes
-    headers: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamedAnswer:
-    """An answer whose first piece has arrived."""
-
-    site: str
-    chunks: AsyncIterator[bytes]
-
-
-class TryNextError(Exception):
-    """This site did not answer; nothing was sent to the client yet."""
-
-    def __init__(self, reason: str, *, busy: bool = False, unreachable: bool = False) -> None:
-        super().__init__(reason)
-        self.busy = busy
-        self.unreachable = unreachable
+RESUMED = Counter("aigrid_gateway_resumed_total", "Answers continued elsewhere", ("service",))
 
 
 @dataclass(slots=True)
 class Forwarder:
-    """Tries candidates in order, again and again until `TRY_FOR_S` is over."""
+    """Sends requests; each is open from `send` to the end of its answer.
+
+    Attributes:
+        mirror: the routing table.
+        token: the grid's token.
+        limits: of the data path.
+        open_requests: that have not ended.
+    """
 
     mirror: RouteMirror
     token: str
+    limits: Limits = field(default_factory=Limits)
     requests: int = 0
     errors: int = 0
     retries: int = 0
-    session: aiohttp.ClientSession | None = None
+    resumed: int = 0
+    open_requests: int = 0
     reports: set[asyncio.Task[None]] = field(default_factory=set)
     asked: Asked = field(default_factory=Asked)
+    links: Links = field(init=False)
+    budget: RetryBudget = field(init=False)
+    policy: RetryPolicy = field(init=False)
+
+    def __post_init__(self) -> None:
+        limits = self.limits
+        self.links = Links(self.mirror, self.token, limits)
+        self.policy = RetryPolicy(limits.retry_share, limits.retry_burst, limits.retry_per_s)
+        self.budget = RetryBudget(float(limits.retry_burst), time.monotonic())
+        self.mirror.health.on_gone = self._tell_gone
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[aiohttp.ClientSession]:
         """Hold the connection pool for as long as the gateway serves."""
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=FIRST_BYTE_TIMEOUT_S
+            total=None, sock_connect=self.limits.connect_s, sock_read=self.limits.silent_s
         )
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            self.session = session
-            yield session
+            self.links.session = session
+            probing = asyncio.create_task(self.mirror.health.probe(session, self._urls))
+            try:
+                yield session
+            finally:
+                probing.cancel()
+
+    def _urls(self) -> dict[str, str]:
+        return self.mirror.urls
 
     async def send(self, attempt: Attempt) -> Answer | StreamedAnswer:
-        """The answer of the first site that gives one.
+        """The answer of the first site that gives one, continued by others where it breaks off.
 
         Raises:
             NotFoundError: the service is not deployed.
-            OverloadedError: every candidate's line is full, for `TRY_FOR_S`.
-            UnavailableError: nobody serves it, or nobody could be reached, likewise.
+            OverloadedError: too much is open here, or every candidate's line is full.
+            UnavailableError: nobody serves it, nobody could be reached, or it took too long.
         """
-        deadline = time.monotonic() + TRY_FOR_S
         self.requests += 1
-        self._count(attempt)
-        try:
-            while True:
-                reason = await self._round(attempt)
-                if not isinstance(reason, TryNextError):
-                    return reason
-                if time.monotonic() > deadline:
-                    raise _gave_up(attempt, reason)
-                await asyncio.sleep(PAUSE_S)
-        except BaseException:
+        if self.open_requests >= self.limits.open_requests:
             self.errors += 1
-            raise
+            raise OverloadedError(
+                f"{self.open_requests} requests are open at this gateway, the limit",
+                next_step="try again in a moment",
+            )
+        self._count(attempt)
+        retry.earn(self.policy, self.budget)
+        self.open_requests += 1
+        return await self._journey(attempt).begin()
+
+    def _journey(self, attempt: Attempt) -> Journey:
+        def on_end(status: str) -> None:
+            self.open_requests -= 1
+            self.errors += status in ("failed", "broken")
+            service = attempt.service if attempt.service in self.mirror.services else ""
+            REQUESTS.labels(service, status).inc()
+            if journey.resumes:
+                self.resumed += 1
+                RESUMED.labels(service).inc()
+
+        journey = Journey(
+            attempt, self.links, self.limits, self._note_retry, self._may_retry, on_end
+        )
+        return journey
 
     def _count(self, attempt: Attempt) -> None:
         """Note who asks for what."""
@@ -133,108 +130,15 @@ class Forwarder:
         if seen is not None:
             await self.report("/grid/v1/demand", to_plain(seen))
 
-    async def _round(self, attempt: Attempt) -> Answer | StreamedAnswer | TryNextError:
-        """One pass over the candidates."""
-        last = TryNextError("no site serves it now")
-        for site in self.mirror.tries(attempt.origin, attempt.service):
-            try:
-                return await self._at(site, attempt)
-            except TryNextError as reason:
-                last = reason
-                attempt.tried.append(site)
-                self._note_retry(site, reason)
-        return last
-
     def _note_retry(self, site: str, reason: TryNextError) -> None:
         self.retries += 1
         RETRIES.labels(site).inc()
-        if reason.unreachable and self.mirror.suspect(site):
-            logger.warning("site %s is unreachable: %s", site, reason)
-            self._report_soon("/grid/v1/unreachable", {"site": site})
 
-    async def _at(self, site: str, attempt: Attempt) -> Answer | StreamedAnswer:
-        flight = self._flight(site)
-        flight.__enter__()
-        streaming = False
-        try:
-            response = await self._post(site, attempt)
-            if response.status in RETRYABLE:
-                response.release()
-                raise TryNextError(f"status {response.status}", busy=response.status == 429)
-            if attempt.stream and response.status == 200:
-                answer = await self._streamed(site, attempt, response, flight)
-                streaming = True
-                return answer
-            return await self._whole(site, attempt, response)
-        finally:
-            if not streaming:
-                flight.__exit__(None, None, None)
+    def _may_retry(self) -> float:
+        return retry.take(self.policy, self.budget, time.monotonic())
 
-    async def _post(self, site: str, attempt: Attempt) -> aiohttp.ClientResponse:
-        assert self.session is not None
-        try:
-            return await self.session.post(
-                self.mirror.urls[site] + attempt.path,
-                data=attempt.body,
-                headers={
-                    "authorization": f"Bearer {self.token}",
-                    "content-type": "application/json",
-                    "x-request-id": attempt.request_id,
-                },
-            )
-        except (KeyError, TimeoutError, aiohttp.ClientError) as error:
-            raise TryNextError(f"{type(error).__name__}: {error}", unreachable=True) from error
-
-    async def _whole(self, site: str, attempt: Attempt, response: aiohttp.ClientResponse) -> Answer:
-        try:
-            body = await response.read()
-        except (TimeoutError, aiohttp.ClientError) as error:
-            raise TryNextError(f"answer broke off: {error}", unreachable=True) from error
-        REQUESTS.labels(attempt.service, str(response.status)).inc()
-        return Answer(site, response.status, body, {})
-
-    async def _streamed(
-        self, site: str, attempt: Attempt, response: aiohttp.ClientResponse, flight: _Flight
-    ) -> StreamedAnswer:
-        """Wait for the first piece, so that a site that dies before it costs the client nothing."""
-        pieces = response.content.iter_any()
-        try:
-            first = await anext(pieces)
-        except (StopAsyncIteration, TimeoutError, aiohttp.ClientError) as error:
-            response.close()
-            raise TryNextError(f"no first token: {error!r}", unreachable=True) from error
-        return StreamedAnswer(site, self._rest(site, attempt, response, first, pieces, flight))
-
-    async def _rest(
-        self,
-        site: str,
-        attempt: Attempt,
-        response: aiohttp.ClientResponse,
-        first: bytes,
-        pieces: AsyncIterator[bytes],
-        flight: _Flight,
-    ) -> AsyncIterator[bytes]:
-        status = "broken"
-        try:
-            yield first
-            async for piece in pieces:
-                yield piece
-            status = "200"
-        except (TimeoutError, aiohttp.ClientError) as error:
-            self.errors += 1
-            self._report_soon("/grid/v1/unreachable", {"site": site})
-            broken = UnavailableError(
-                f"site {site} broke off in mid-answer: {type(error).__name__}",
-                next_step="send the request again",
-            )
-            yield error_event(broken)
-        finally:
-            response.close()
-            flight.__exit__(None, None, None)
-            REQUESTS.labels(attempt.service, status).inc()
-
-    def _flight(self, site: str) -> _Flight:
-        return _Flight(self.mirror.in_flight, site)
+    def _tell_gone(self, site: str) -> None:
+        self._report_soon("/grid/v1/unreachable", {"site": site})
 
     def stats(self) -> dict[str, Any]:
         """Counters since start, for `aigrid status`."""
@@ -242,14 +146,16 @@ class Forwarder:
             "requests_total": self.requests,
             "errors_total": self.errors,
             "retries_total": self.retries,
-            "in_flight": sum(self.mirror.in_flight.values()),
+            "resumed_total": self.resumed,
+            "in_flight": self.open_requests,
         }
 
     async def report(self, path: str, body: dict[str, Any]) -> None:
         """Tell the control plane something; it may be away."""
-        assert self.session is not None
+        session = self.links.session
+        assert session is not None
         try:
-            async with self.session.post(
+            async with session.post(
                 self.mirror.control_url + path,
                 json=body,
                 headers={"authorization": f"Bearer {self.token}"},
@@ -260,34 +166,7 @@ class Forwarder:
             logger.debug("control plane does not take %s: %s", path, error)
 
     def _report_soon(self, path: str, body: dict[str, Any]) -> None:
-        if len(self.reports) < 64:
+        if len(self.reports) < REPORTS_LIMIT:
             task = asyncio.create_task(self.report(path, body))
             self.reports.add(task)
             task.add_done_callback(self.reports.discard)
-
-
-class _Flight:
-    """Counts one request at a site, in and out exactly once."""
-
-    __slots__ = ("counts", "open", "site")
-
-    def __init__(self, counts: dict[str, int], site: str) -> None:
-        self.counts, self.site, self.open = counts, site, False
-
-    def __enter__(self) -> _Flight:
-        self.open = True
-        self.counts[self.site] = self.counts.get(self.site, 0) + 1
-        IN_FLIGHT.labels(self.site).set(self.counts[self.site])
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.open:
-            self.open = False
-            self.counts[self.site] -= 1
-            IN_FLIGHT.labels(self.site).set(self.counts[self.site])
-
-
-def _gave_up(attempt: Attempt, reason: TryNextError) -> Exception:
-    message = f"model {attempt.service!r}: {reason} (tried for {TRY_FOR_S:.0f} s)"
-    kind = OverloadedError if reason.busy else UnavailableError
-    return kind(message, next_step="try again in a moment; `aigrid status` shows the sites")

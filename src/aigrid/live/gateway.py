@@ -28,11 +28,12 @@ from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
 from aigrid.live import server
-from aigrid.live.forward import Answer, Attempt, Forwarder, StreamedAnswer
+from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
+from aigrid.live.forward import Forwarder
+from aigrid.live.limits import Limits
 from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
 
-BODY_LIMIT_BYTES = 4 * 1024 * 1024
 REPORT_PERIOD_S = 1.0
 logger = logging.getLogger(__name__)
 
@@ -45,11 +46,13 @@ class GatewaySettings:
         control_url: the control plane.
         grid_token: known to the grid's own processes.
         key_digests: SHA-256 (hex) of each key that clients may use.
+        limits: of the data path.
     """
 
     control_url: str
     grid_token: str
     key_digests: tuple[str, ...]
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(slots=True)
@@ -63,7 +66,7 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.mirror = RouteMirror(self.settings.control_url, self.settings.grid_token)
-        self.forwarder = Forwarder(self.mirror, self.settings.grid_token)
+        self.forwarder = Forwarder(self.mirror, self.settings.grid_token, self.settings.limits)
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -98,7 +101,7 @@ class Gateway:
     async def complete(self, request: Request) -> Response:
         """Chat and text completions, streamed or whole."""
         self._authenticate(request)
-        body = await server.read_body(request, BODY_LIMIT_BYTES)
+        body = await server.read_body(request, self.settings.limits.body_bytes)
         service, stream = openai_api.peek(body)
         attempt = Attempt(
             request_id=_request_id(request),

@@ -88,22 +88,25 @@ class ReplicaSet:
     watch: Callable[[str, Engine], Engine] = field(default=_unwatched)
     share: float = 0.0
     serving: dict[str, Replica] = field(default_factory=dict)
+    draining: list[Replica] = field(default_factory=list)
     _pending: dict[str, _Pending] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def get(self, service: str) -> Replica:
-        """The replica of a service.
+    def get(self, service: str, digest: str = "") -> Replica:
+        """The replica of a service; with a digest, also one that is only served to its end.
 
         Raises:
             NotFoundError: this site does not serve it.
         """
         replica = self.serving.get(service)
-        if replica is None:
-            raise NotFoundError(
-                f"model {service!r} is not served by this site",
-                next_step=f"served here: {', '.join(sorted(self.serving)) or 'none'}",
-            )
-        return replica
+        if digest and (replica is None or replica.digest != digest):
+            replica = next((r for r in self.draining if r.digest == digest), None)
+        if replica is not None:
+            return replica
+        raise NotFoundError(
+            f"model {service!r} {digest}".rstrip() + " is not served by this site",
+            next_step=f"served here: {', '.join(sorted(self.serving)) or 'none'}",
+        )
 
     def set_share(self, share: float) -> None:
         """Pass the share on to every engine."""
@@ -115,7 +118,7 @@ class ReplicaSet:
         """Start, swap or stop so that exactly `wanted` (digest, times asked) is served."""
         for service in list(self.serving):
             if service not in wanted:
-                self._spawn(_drain(self.serving.pop(service)))
+                self._spawn(self._drain(self.serving.pop(service)))
         for service in list(self._pending):
             if service not in wanted:
                 del self._pending[service]
@@ -152,7 +155,7 @@ class ReplicaSet:
         self.serving[service] = replica
         logger.info("service %s serves %s", service, pending.digest)
         if old is not None:
-            await _drain(old)
+            await self._drain(old)
 
     def _load(self, digest: str) -> Replica:
         spec, folder = self.source.fetch(digest)
@@ -189,21 +192,22 @@ class ReplicaSet:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _drain(self, replica: Replica) -> None:
+        """Let jobs in flight end, for at most `DRAIN_S`, then close; who is cut goes elsewhere."""
+        self.draining.append(replica)
+        deadline = time.monotonic() + DRAIN_S
+        while time.monotonic() < deadline:
+            load = replica.engine.load()
+            if not load.running and not load.waiting:
+                break
+            await asyncio.sleep(0.05)
+        self.draining.remove(replica)
+        await replica.engine.close()
+
     async def close(self) -> None:
         """Stop every engine."""
-        for replica in self.serving.values():
+        for replica in [*self.serving.values(), *self.draining]:
             await replica.engine.close()
-
-
-async def _drain(replica: Replica) -> None:
-    """Let jobs in flight end, for at most `DRAIN_S`, then close."""
-    deadline = time.monotonic() + DRAIN_S
-    while time.monotonic() < deadline:
-        load = replica.engine.load()
-        if not load.running and not load.waiting:
-            break
-        await asyncio.sleep(0.05)
-    await replica.engine.close()
 
 
 async def _in_thread(work: Callable[[], Replica]) -> Replica:

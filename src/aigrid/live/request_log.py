@@ -12,7 +12,7 @@ from typing import Any
 from aigrid.core import run_record
 from aigrid.core.errors import AigridError
 from aigrid.core.run_record import UNKNOWN_S, HostRow, RequestRow, Row
-from aigrid.live.forward import Answer, Attempt, StreamedAnswer
+from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.run_log import RunLog, key_of
 
 CLIENT_LEFT, BROKE_OFF = 499, 502

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +12,10 @@ import aiohttp
 from aigrid.control import admit
 from aigrid.core.errors import NotFoundError
 from aigrid.core.routing import RoutingTable
+from aigrid.live.health import Health
 from aigrid.live.outage import Outage
 
 LONG_POLL_S = 10.0
-SUSPECT_S = 1.0
 logger = logging.getLogger(__name__)
 
 
@@ -27,6 +26,7 @@ class RouteMirror:
     Attributes:
         control_url: the control plane.
         token: the grid's token.
+        health: which replicas are left alone.
     """
 
     control_url: str
@@ -36,19 +36,22 @@ class RouteMirror:
     urls: dict[str, str] = field(default_factory=dict)
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
     in_flight: dict[str, int] = field(default_factory=dict)
-    suspects: dict[str, float] = field(default_factory=dict)
+    health: Health = field(default_factory=Health)
     _known: dict[tuple[str, str], list[tuple[str, float]]] = field(default_factory=dict)
 
     def install(self, answer: dict[str, Any]) -> None:
         """Take over what the control plane published."""
         self.version = answer["version"]
         self.table = RoutingTable.from_dict(answer["table"])
+        for site, url in self.urls.items():
+            if answer["urls"].get(site) != url:
+                self.health.forget(site)
         self.urls = answer["urls"]
         self.services = {service["name"]: service for service in answer["services"]}
         self._known.clear()
 
     def tries(self, origin: str, service: str) -> list[str]:
-        """Sites to try, in order: least loaded for its weight first, suspects last.
+        """Sites to try, in order: least loaded for its weight first; none that is left alone.
 
         Raises:
             NotFoundError: no such service is deployed.
@@ -61,21 +64,7 @@ class RouteMirror:
         pairs = self._pairs(origin, service)
         held = [self.in_flight.get(site, 0) for site, _ in pairs]
         order = [pairs[i][0] for i in admit.order([w for _, w in pairs], held)]
-        if self.suspects:
-            now_s = time.monotonic()
-            order.sort(key=lambda site: self.suspects.get(site, 0.0) > now_s)
-        return order
-
-    def suspect(self, site: str) -> bool:
-        """Try others first for a moment; the control plane decides about longer.
-
-        Returns:
-            whether this is news.
-        """
-        now_s = time.monotonic()
-        news = self.suspects.get(site, 0.0) <= now_s
-        self.suspects[site] = now_s + SUSPECT_S
-        return news
+        return self.health.admitted(order, service)
 
     def _pairs(self, origin: str, service: str) -> list[tuple[str, float]]:
         key = (origin if origin in self.urls else "*", service)

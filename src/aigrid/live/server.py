@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any
 
+import anyio
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aigrid.core.errors import AigridError, AuthenticationError, ConflictError, TooLargeError
 from aigrid.engines.openai_answers import error_body
+from aigrid.live.limits import Limits
 
 BACKLOG = 2048
 DRAIN_S = 1
+READER_S = Limits().reader_s
 DISCARD_LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -37,6 +42,35 @@ def listen(host: str, port: int) -> socket.socket:
             next_step="choose another with --port",
         ) from error
     return bound
+
+
+class BoundedWriter(HttpToolsProtocol):
+    """Cuts a client off that leaves the send buffer full for `READER_S`.
+
+    The transport's buffer bounds what such a client holds here; this bounds for how long.
+    """
+
+    _cut: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """The buffer is full."""
+        super().pause_writing()
+        self._cut = self.loop.call_later(READER_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has taken most of it."""
+        self._forgive()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._forgive()
+        super().connection_lost(exc)
+
+    def _forgive(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
 
 
 class _Server(uvicorn.Server):
@@ -63,7 +97,7 @@ async def serve(app: Any, bound: socket.socket, on_exit: Callable[[], None] = la
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedWriter,
         log_level="warning",
         access_log=False,
         backlog=BACKLOG,
@@ -134,9 +168,21 @@ def refuse(request: Request, error: Exception) -> Response:
     )
 
 
+class _EventStream(StreamingResponse):
+    """Closes what it sends from, so that a place is freed as soon as its client has left."""
+
+    async def stream_response(self, send: Send) -> None:
+        try:
+            await super().stream_response(send)
+        finally:
+            if isinstance(self.body_iterator, AsyncGenerator):
+                with anyio.CancelScope(shield=True):
+                    await self.body_iterator.aclose()
+
+
 def event_stream(pieces: AsyncIterator[bytes], headers: Mapping[str, str]) -> Response:
     """Server-sent events."""
-    return StreamingResponse(
+    return _EventStream(
         pieces, media_type="text/event-stream", headers={"cache-control": "no-cache", **headers}
     )
 

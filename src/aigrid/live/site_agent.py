@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections.abc import AsyncIterator
@@ -25,6 +26,8 @@ from aigrid.radio.counters import RadioCounters, RadioStatus
 from aigrid.radio.protection import may_step
 
 HEARTBEAT_S = 0.25
+PAUSED_PATIENCE_S = 0.5
+STALE_S = 0.2
 logger = logging.getLogger(__name__)
 
 
@@ -50,6 +53,7 @@ class SiteAgent:
         counters: files of the cells' radio front-ends.
         yields: whether AI yields to the radio.
         next_share: what the share is forecast to fall to soon; 1 for no notice.
+        leaving: the process is about to end: answers shall go on elsewhere.
     """
 
     site: Site
@@ -61,9 +65,13 @@ class SiteAgent:
     yields: bool = True
     incarnation: str = field(default_factory=lambda: uuid4().hex)
     next_share: float = 1.0
+    leaving: bool = False
     replicas: ReplicaSet = field(init=False)
     _radios: dict[Path, RadioCounters] = field(default_factory=dict)
     _paused_since_s: float = 0.0
+    _drained_by_s: float = math.inf
+    _held_since_s: float = 0.0
+    _asked_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.replicas = ReplicaSet(self.source, self._may_step, self.yields)
@@ -87,7 +95,13 @@ class SiteAgent:
             return True
         statuses = self._statuses()
         now_ns = time.monotonic_ns()
-        return all(may_step(status, now_ns) for status in statuses)
+        may = all(may_step(status, now_ns) for status in statuses)
+        self._asked_s = now_ns / 1e9
+        if may:
+            self._held_since_s = 0.0
+        elif not self._held_since_s:
+            self._held_since_s = self._asked_s
+        return may
 
     def _statuses(self) -> list[RadioStatus]:
         return [radio.read() for radio in self._open_radios()]
@@ -129,6 +143,24 @@ class SiteAgent:
         """How long the share has been 0 for; 0 while there is one."""
         return time.monotonic() - self._paused_since_s if self.replicas.share <= 0.0 else 0.0
 
+    def leave(self) -> None:
+        """The process is about to end."""
+        self.leaving = True
+
+    def must_move(self) -> str:
+        """Why answers shall go on elsewhere; empty while they may stay."""
+        if self.leaving:
+            return f"site {self.site.name} shuts down"
+        now_s = time.monotonic()
+        held_s = now_s - self._held_since_s if self._held_since_s else 0.0
+        if now_s - self._asked_s > STALE_S:
+            held_s = 0.0  # nobody has asked since: the answer is an old one
+        if max(held_s, self.paused_for_s()) > PAUSED_PATIENCE_S:
+            return "the radio took this site's compute back"
+        if now_s > self._drained_by_s:
+            return "the radio will need this site's compute"
+        return ""
+
     # -- control plane -------------------------------------------------------------------------
 
     async def _talk(self) -> None:
@@ -155,8 +187,16 @@ class SiteAgent:
             self._paused_since_s = time.monotonic()
         if orders["share"] != self.replicas.share:
             self.replicas.set_share(orders["share"])
-        self.next_share = orders["next_share"]
+        self._heed_notice(orders["next_share"], orders["notice_s"])
         self.replicas.reconcile({k: (v[0], v[1]) for k, v in orders["replicas"].items()})
+
+    def _heed_notice(self, next_share: float, notice_s: float) -> None:
+        """A share that is to be lost: no new answers, and half the time for those that run."""
+        if next_share > 0.0:
+            self._drained_by_s = math.inf
+        elif self.next_share > 0.0:
+            self._drained_by_s = time.monotonic() + notice_s / 2
+        self.next_share = next_share
 
     async def _join(self, session: aiohttp.ClientSession) -> dict[str, Any]:
         body = {

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -29,14 +27,17 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.engines import openai_answers, openai_api
-from aigrid.engines.engine import Chunk, Job
 from aigrid.live import server
+from aigrid.live.frames import FRAMED_HEADER, PACKAGE_HEADER, RESUME_PATH, USAGE_HEADER
+from aigrid.live.generation import Generation
+from aigrid.live.limits import Limits
+from aigrid.live.pump import Pump
 from aigrid.live.replicas import Replica
+from aigrid.live.resume import Resume, read_resume
 from aigrid.live.site_agent import SiteAgent
 
-BODY_LIMIT_BYTES = 4 * 1024 * 1024
-QUEUE_LIMIT = 256
-PAUSED_PATIENCE_S = 0.5
+RESUME_LIMIT_BYTES = 64 * 1024 * 1024  # the body once more as a JSON string, and what was made
+EARLY_S = 0.4
 
 
 @dataclass(slots=True)
@@ -46,10 +47,12 @@ class SiteApi:
     Attributes:
         agent: holds the replicas and the radio.
         grid_token: gateways carry it.
+        limits: of the data path.
     """
 
     agent: SiteAgent
     grid_token: str
+    limits: Limits = field(default_factory=Limits)
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -57,6 +60,7 @@ class SiteApi:
             routes=[
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/v1/completions", self.completions, methods=["POST"]),
+                Route(RESUME_PATH, self.resume, methods=["POST"]),
                 Route("/v1/health/live", self.live),
                 Route("/v1/health/ready", self.ready),
                 Route("/v1/metadata", self.metadata),
@@ -82,63 +86,68 @@ class SiteApi:
         """Text completions."""
         return await self._answer(request, chat=False)
 
+    async def resume(self, request: Request) -> Response:
+        """Go on with an answer that another site could not end."""
+        self._authenticate(request)
+        resume = read_resume(await server.read_body(request, RESUME_LIMIT_BYTES))
+        return await self._begin(request, resume.body, resume.chat, resume)
+
     async def _answer(self, request: Request, *, chat: bool) -> Response:
         self._authenticate(request)
-        body = await server.read_body(request, BODY_LIMIT_BYTES)
+        body = await server.read_body(request, self.limits.body_bytes)
+        return await self._begin(request, body, chat, None)
+
+    async def _begin(
+        self, request: Request, body: bytes, chat: bool, resume: Resume | None
+    ) -> Response:
         asked = openai_api.parse_chat(body) if chat else openai_api.parse_completion(body)
-        replica = self.agent.replicas.get(asked.model)
-        self._admit(replica)
+        replica = self.agent.replicas.get(asked.model, resume.package if resume else "")
+        self._admit(replica, self.limits.site_queue * (1 if resume is None else 2))
         job = openai_api.to_job(asked, request.headers.get("x-request-id") or uuid4().hex)
         answer = openai_answers.Answer(
             ("chatcmpl-" if chat else "cmpl-") + job.job_id,
             asked.model,
-            int(time.time()),
+            resume.created_s if resume is not None else int(time.time()),
             chat=chat,
             include_usage=asked.include_usage,
             logprobs=job.sampling.logprobs,
+            offset=resume.offset if resume is not None else 0,
         )
-        chunks = _generate(replica, job)
-        first = await self._before_first(chunks)
-        if asked.stream:
-            return server.event_stream(_events(answer, first, chunks), {})
-        return await self._whole(answer, first, chunks)
+        generation = Generation(
+            answer,
+            Pump(replica.engine.generate(resume.job(job) if resume is not None else job)),
+            package=replica.digest if FRAMED_HEADER in request.headers else "",
+            must_move=self.agent.must_move,
+            gone_on=resume is not None,
+            chunks=resume.chunks() if resume is not None else [],
+        )
+        return await self._send(generation, stream=bool(asked.stream))
 
-    def _admit(self, replica: Replica) -> None:
+    async def _send(self, generation: Generation, *, stream: bool) -> Response:
+        """A status at once where the engine refuses at once; else, to a gateway, signs of life."""
+        try:
+            within_s = EARLY_S if generation.package else math.inf
+            ready = await generation.read(within_s, whole=not stream)
+        except BaseException:
+            await generation.pump.close()
+            raise
+        if stream:
+            return server.event_stream(generation.events(), {})
+        if not ready:
+            return server.event_stream(generation.whole(), {})
+        await generation.pump.close()
+        headers = {USAGE_HEADER: generation.usage(), PACKAGE_HEADER: generation.package}
+        body = generation.answer.body(generation.chunks)
+        return Response(body, media_type="application/json", headers=headers)
+
+    def _admit(self, replica: Replica, queue_limit: int) -> None:
         load = replica.engine.load()
         share, next_share = self.agent.replicas.share, self.agent.next_share
-        reason = admit.admit(load.running, load.waiting, QUEUE_LIMIT, share, next_share)
-        if reason == "paused":
-            raise UnavailableError("the radio needs this site's whole compute now")
+        reason = admit.admit(load.running, load.waiting, queue_limit, share, next_share)
+        if reason == "paused" or self.agent.leaving:
+            raise UnavailableError(self.agent.must_move() or "the radio needs this site's compute")
         if reason == "full":
             raise OverloadedError(f"{load.waiting} requests wait here", next_step="try again")
-
-    async def _before_first(self, chunks: AsyncGenerator[Chunk, None]) -> Chunk:
-        """The first chunk; while nothing was sent, a paused site hands the request back."""
-        first: Chunk = await self._unless_paused(anext(chunks), chunks)
-        return first
-
-    async def _whole(
-        self, answer: openai_answers.Answer, first: Chunk, chunks: AsyncGenerator[Chunk, None]
-    ) -> Response:
-        async def gather() -> list[Chunk]:
-            return [first] + [chunk async for chunk in chunks]
-
-        all_chunks = await self._unless_paused(gather(), chunks)
-        return Response(answer.body(all_chunks), media_type="application/json")
-
-    async def _unless_paused(self, work: Any, chunks: AsyncGenerator[Chunk, None]) -> Any:
-        task = asyncio.ensure_future(work)
-        try:
-            while not task.done():
-                await asyncio.wait((task,), timeout=PAUSED_PATIENCE_S)
-                if not task.done() and self.agent.paused_for_s() > PAUSED_PATIENCE_S:
-                    raise UnavailableError("the radio took this site's compute back")
-            return task.result()
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait((task,))
-                await chunks.aclose()
 
     # -- for everyone --------------------------------------------------------------------------
 
@@ -199,25 +208,6 @@ class SiteApi:
             raise AuthenticationError(
                 "sites answer to their grid's gateways only", next_step="call the gateway"
             )
-
-
-def _generate(replica: Replica, job: Job) -> AsyncGenerator[Chunk, None]:
-    return replica.engine.generate(job)
-
-
-async def _events(
-    answer: openai_answers.Answer, first: Chunk, chunks: AsyncGenerator[Chunk, None]
-) -> AsyncIterator[bytes]:
-    try:
-        yield answer.first_event() + answer.event(first)
-        async for chunk in chunks:
-            event = answer.event(chunk)
-            if event:
-                yield event
-    except AigridError as error:
-        yield openai_answers.error_event(error)
-    finally:
-        await chunks.aclose()
 
 
 class _SiteCollector:

@@ -37,7 +37,7 @@ def main(raw: dict[str, Any]) -> None:
     )
     log = SiteLog(Path(raw["record"]), agent.replicas, site.name) if raw.get("record") else None
     try:
-        server.run(server.serve(SiteApi(agent, token).app(), bound))
+        server.run(server.serve(SiteApi(agent, token).app(), bound, agent.leave))
     finally:
         if log is not None:
             log.close()

@@ -1,0 +1,77 @@
+"""A request on its way through the gateway, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from aigrid.live.frames import Relay
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request on its way, body untouched; `tried` names the sites that were tried in vain."""
+
+    request_id: str
+    path: str
+    body: bytes
+    service: str
+    stream: bool
+    origin: str
+    tried: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer.
+
+    Attributes:
+        site: that gave it.
+        status: of HTTP.
+        body: for the client.
+        headers: for the client.
+        usage: prompt and completion tokens; None where the site does not say.
+        package: digest of the package that gave it; empty where the site does not say.
+    """
+
+    site: str
+    status: int
+    body: bytes
+    headers: dict[str, str]
+    usage: tuple[int, int] | None = None
+    package: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """An answer whose first piece has arrived.
+
+    Attributes:
+        site: that began it.
+        chunks: for the client.
+        relay: what the client has so far: tokens, whether it has the end. Read it when `chunks`
+            has ended.
+    """
+
+    site: str
+    chunks: AsyncIterator[bytes]
+    relay: Relay
+
+
+class TryNextError(Exception):
+    """This site cannot answer, or not go on; others may.
+
+    Args:
+        reason: one line.
+        busy: its line is full.
+        unreachable: it is gone, or silent.
+        faulty: it failed, as no healthy site does.
+    """
+
+    def __init__(
+        self, reason: str, *, busy: bool = False, unreachable: bool = False, faulty: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.busy = busy
+        self.unreachable = unreachable
+        self.faulty = faulty

@@ -1,0 +1,219 @@
+"""One request on its way over as many sites as it takes; the client sees one answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from aigrid.control import retry
+from aigrid.core.errors import AigridError, OverloadedError, UnavailableError
+from aigrid.engines.openai_answers import DONE, error_event
+from aigrid.live.attempt import Answer, Attempt, StreamedAnswer, TryNextError
+from aigrid.live.frames import RESUME_PATH, Relay
+from aigrid.live.limits import Limits
+from aigrid.live.links import Link, Links
+
+
+@dataclass(slots=True)
+class Journey:
+    """Tries candidates in order, again and again, and goes on where one breaks off.
+
+    Attributes:
+        attempt: the request.
+        links: opens it at a site.
+        limits: how long, how often.
+        on_retry: called with the site and the reason when one could not answer or go on.
+        may_retry: takes one retry from the gateway's budget; 0, or how long to wait for it.
+        on_end: called once with what came of it: a status, `broken` or `left`.
+        relay: what the client has so far.
+        began_s: on the monotonic clock.
+        left: sites that broke off or gave it up: all others are asked first.
+        resumes: times that it was continued.
+    """
+
+    attempt: Attempt
+    links: Links
+    limits: Limits
+    on_retry: Callable[[str, TryNextError], None]
+    may_retry: Callable[[], float]
+    on_end: Callable[[str], None]
+    relay: Relay = field(default_factory=Relay)
+    began_s: float = field(default_factory=time.monotonic)
+    left: list[str] = field(default_factory=list)
+    resumes: int = 0
+    _site: str = ""
+    _broke: str = ""
+    _wait_s: float = 0.0
+
+    async def begin(self) -> Answer | StreamedAnswer:
+        """The answer, or its beginning.
+
+        Raises:
+            NotFoundError: the service is not deployed.
+            OverloadedError: every candidate's line is full, for `try_for_s`.
+            UnavailableError: nobody serves it, could be reached, or could end it, likewise.
+        """
+        outs = self._outs()
+        try:
+            first = await anext(outs)
+        except BaseException:
+            self.on_end("failed")
+            raise
+        if isinstance(first, bytes) and self.attempt.stream and not self.relay.refused:
+            return StreamedAnswer(self._site, self._to_client(first, outs), self.relay)
+        await outs.aclose()
+        answer = first if isinstance(first, Answer) else self._in_one(first)
+        self.on_end(str(answer.status))
+        return answer
+
+    def _in_one(self, event: bytes) -> Answer:
+        relay = self.relay
+        body = event.removeprefix(b"data: ").rstrip(b"\n")
+        usage = (relay.prompt_tokens, relay.completion_tokens)
+        return Answer(self._site, relay.refused or 200, body, {}, usage, relay.package)
+
+    async def _to_client(
+        self, first: bytes, outs: AsyncGenerator[bytes | Answer, None]
+    ) -> AsyncIterator[bytes]:
+        status = "left"
+        try:
+            async with aclosing(outs):
+                yield first
+                async for out in outs:
+                    if isinstance(out, bytes):
+                        yield out
+            status = "200"
+        except AigridError as error:
+            status = "broken"
+            yield error_event(error)
+        finally:
+            self.on_end(status)
+
+    async def _outs(self) -> AsyncGenerator[bytes | Answer, None]:
+        """Whole events, from one site after the other; or the one answer that came in one piece."""
+        while not self.relay.ended:
+            found = await self._next_site()
+            self._site = found.site
+            if isinstance(found, Answer):
+                yield found
+                return
+            try:
+                async with aclosing(self._read(found)) as outs:
+                    async for out in outs:
+                        yield out
+            except TryNextError as reason:
+                self._leave(found.site, reason)
+            finally:
+                found.close()
+
+    async def _read(self, link: Link) -> AsyncGenerator[bytes, None]:
+        """What one site adds.
+
+        Raises:
+            TryNextError: it cannot go on, others may.
+            UnavailableError: the whole takes too long.
+        """
+        relay, heard_s = self.relay, time.monotonic()
+        async with aclosing(link.pieces()) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                begun = relay.begun
+                out = relay.feed(piece)
+                if relay.refused:
+                    relay.ended = True
+                    yield out + DONE if begun else out
+                    return
+                if out:
+                    heard_s = time.monotonic()
+                    yield out
+                if relay.ended:
+                    return
+                self._check(heard_s)
+
+    def _check(self, heard_s: float) -> None:
+        relay, limits, now_s = self.relay, self.limits, time.monotonic()
+        if relay.moved:
+            raise TryNextError(relay.moved)
+        if relay.overlong:
+            raise TryNextError("sends an event without end", faulty=True)
+        if not relay.begun and now_s - self.began_s > limits.first_token_s:
+            raise _too_long(self.attempt, f"no token within {limits.first_token_s:.0f} s")
+        if now_s - self.began_s > limits.whole_s:
+            raise _too_long(self.attempt, f"not ended within {limits.whole_s:.0f} s")
+        if relay.begun and self.attempt.stream and now_s - heard_s > limits.idle_s:
+            raise TryNextError(f"sent no text for {limits.idle_s:.0f} s", faulty=True)
+
+    def _leave(self, site: str, reason: TryNextError) -> None:
+        """A link has ended before the answer."""
+        self.links.mirror.health.note(site, self.attempt.service, reason)
+        self.left.append(site)
+        relay = self.relay
+        if not self.attempt.stream and not relay.known:
+            self.relay = Relay(sites=relay.sites)  # nothing was sent: begin anew
+        elif relay.begun:
+            self.resumes += 1
+            self._broke = f"site {site} broke off in mid-answer: {reason}"
+            if not relay.known or self.resumes > self.limits.resumes:
+                raise UnavailableError(self._broke, next_step="send it again") from reason
+        self.relay.next_site()
+        self._note(site, reason)
+
+    def _note(self, site: str, reason: TryNextError) -> None:
+        self.attempt.tried.append(site)
+        self.on_retry(site, reason)
+        self._wait_s = self.may_retry()
+
+    async def _next_site(self) -> Link | Answer:
+        """The first candidate that takes the request, or the rest of it."""
+        begun = self.relay.begun
+        path, body = self.attempt.path, self.attempt.body
+        if begun:
+            body = self.relay.resume_body(path, body)
+            path = RESUME_PATH
+        limit_s = self.limits.resume_s if begun else self.limits.try_for_s
+        deadline_s, rounds = time.monotonic() + limit_s, 0
+        while True:
+            found = await self._round(path, body)
+            if not isinstance(found, TryNextError):
+                return found
+            if time.monotonic() > deadline_s:
+                raise self._gave_up(found, limit_s)
+            await asyncio.sleep(retry.pause_s(rounds))
+            rounds += 1
+
+    async def _round(self, path: str, body: bytes) -> Link | Answer | TryNextError:
+        """One pass over the candidates."""
+        attempt, last = self.attempt, TryNextError("no site serves it now")
+        for site in self._candidates():
+            await self._wait()
+            try:
+                return await self.links.open(site, attempt, path, body)
+            except TryNextError as reason:
+                last = reason
+                self._note(site, reason)
+        return last
+
+    def _candidates(self) -> list[str]:
+        attempt = self.attempt
+        sites = self.links.mirror.tries(attempt.origin, attempt.service)
+        return sorted(sites, key=self.left.__contains__) if self.left else sites
+
+    async def _wait(self) -> None:
+        """Until the gateway may retry; the first try waits for nothing."""
+        while self._wait_s > 0.0:
+            await asyncio.sleep(self._wait_s)
+            self._wait_s = self.may_retry()
+
+    def _gave_up(self, reason: TryNextError, tried_s: float) -> AigridError:
+        kind = OverloadedError if reason.busy else UnavailableError
+        before = f"{self._broke}; then" if self._broke else f"model {self.attempt.service!r}"
+        return kind(
+            f"{before}: {reason} (tried for {tried_s:.0f} s)",
+            next_step="try again in a moment; `aigrid status` shows the sites",
+        )
+
+
+def _too_long(attempt: Attempt, what: str) -> UnavailableError:
+    return UnavailableError(f"model {attempt.service!r}: {what}", next_step="ask for less at once")
