@@ -2,12 +2,16 @@
 
 import asyncio
 import hashlib
+import http.client
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
+import openai
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -114,6 +118,26 @@ class Rig:
     @property
     def base_url(self) -> str:
         return self.gateway.url + "/v1"
+
+
+def client(rig: Rig, **options: Any) -> openai.OpenAI:
+    return openai.OpenAI(base_url=rig.base_url, api_key=KEY, max_retries=0, **options)
+
+
+def post(rig: Rig, body: bytes, key: str = KEY) -> tuple[int, dict[str, str], Any]:
+    connection = http.client.HTTPConnection(urlsplit(rig.gateway.url).netloc, timeout=10)
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    try:
+        connection.request("POST", "/v1/chat/completions", body, headers)
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def ask(text: str = "hello there", **more: Any) -> bytes:
+    messages = [{"role": "user", "content": text}]
+    return json.dumps({"model": "m", "messages": messages, **more}).encode()
 
 
 def make_site(name: str, script: Script, control_url: str, share: float = 1.0) -> SiteApi:

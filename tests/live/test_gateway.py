@@ -6,12 +6,11 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from urllib.parse import urlsplit
 
 import openai
 import pytest
-from tests.live.conftest import KEY, Rig
+from tests.live.conftest import KEY, Rig, ask, client, post
 
 from aigrid.core.errors import InvalidRequestError, OverloadedError, UnavailableError
 from aigrid.engines.scripted import Script
@@ -24,26 +23,6 @@ def closed_url() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
-def client(rig: Rig, **options: Any) -> openai.OpenAI:
-    return openai.OpenAI(base_url=rig.base_url, api_key=KEY, max_retries=0, **options)
-
-
-def post(rig: Rig, body: bytes, key: str = KEY) -> tuple[int, dict[str, str], Any]:
-    connection = http.client.HTTPConnection(urlsplit(rig.gateway.url).netloc, timeout=10)
-    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-    try:
-        connection.request("POST", "/v1/chat/completions", body, headers)
-        response = connection.getresponse()
-        return response.status, dict(response.getheaders()), json.loads(response.read())
-    finally:
-        connection.close()
-
-
-def ask(text: str = "hello there", **more: Any) -> bytes:
-    messages = [{"role": "user", "content": text}]
-    return json.dumps({"model": "m", "messages": messages, **more}).encode()
 
 
 def test_openai_client_gets_whole_answers_with_usage(rig: RigMaker) -> None:
