@@ -10,7 +10,7 @@ import click
 
 from aigrid.cli.options import Setup, json_options
 from aigrid.cli.output import console, note
-from aigrid.core.errors import ConfigurationError, UnavailableError
+from aigrid.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from aigrid.app.rehearsing import Wish
@@ -31,12 +31,18 @@ if TYPE_CHECKING:
     help="Request by request, those of a trace.",
 )
 @click.option(
-    "--swarm", metavar="N", type=click.IntRange(min=1), hidden=True, help="N random grids, faults."
+    "--swarm",
+    metavar="N",
+    type=click.IntRange(min=1, max=1_000_000),
+    help="N random grids with faults, all rules checked; seeds S to S+N-1.",
 )
 @click.option("--from-live", metavar="DIR", type=Path, help="Predict a recorded grid, and compare.")
 @click.option("--minutes", metavar="N", type=int, help="Simulate so many (default: a day).")
 @click.option(
-    "--workers", metavar="N", type=click.IntRange(min=1), help="Threads (default: one a core)."
+    "--workers",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Threads or processes (default: one a core).",
 )
 @json_options
 def rehearse(
@@ -59,6 +65,7 @@ def rehearse(
     \b
     aigrid rehearse scenarios/japan.yaml --policy aigrid --policy nearest
     aigrid rehearse --from-live DIR     (what `aigrid up --record DIR` wrote)
+    aigrid rehearse --swarm 100 --seed 1
     """  # noqa: D301 - click's mark for lines that stay as they are
     from aigrid.app import rehearsing
 
@@ -105,10 +112,21 @@ def _country(setup: Setup, wish: Wish) -> None:
 
 
 def _swarm(setup: Setup, grids: int, seed: int, workers: int | None) -> None:
-    raise UnavailableError(
-        f"--swarm {grids}: rehearsing random grids with faults is not built yet",
-        next_step="leave it out",
-    )
+    from aigrid.app.rehearsing import cores
+    from aigrid.app.swarming import Swarm
+    from aigrid.cli.bars import progress_bars
+    from aigrid.cli.failure import EXIT_INTERRUPTED
+    from aigrid.cli.swarm_view import swarm_view
+
+    swarm = Swarm(grids, seed, workers or cores())
+    with progress_bars() as progress:
+        found = swarm.run(progress)
+    if setup.as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        console().print(swarm_view(found))
+    if swarm.interrupted or found.failures:
+        click.get_current_context().exit(EXIT_INTERRUPTED if swarm.interrupted else 1)
 
 
 def _from_live(setup: Setup, folder: Path, seed: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +51,15 @@ def replay(path: Path) -> ReplayResult:
             f"recording {path} cannot be read: {error}",
             next_step="give a file `events-*.jsonl` from the grid's data directory",
         ) from error
+
+
+def replay_lines(lines: Iterable[str], origin: str) -> ReplayResult:
+    """The same of a recording that is at hand, head first.
+
+    Raises:
+        ConfigurationError: a line is damaged; `origin` and line are named.
+    """
+    return _replay(recording.Reader(iter(lines), origin))
 
 
 def _replay(reader: recording.Reader) -> ReplayResult:

@@ -1,0 +1,1 @@
+"""Random grids with random faults, and rules that must hold after every event."""
