@@ -28,10 +28,20 @@ def test_without_a_past_things_stay_as_they_are():
 
 @pytest.mark.parametrize("ahead_min", [0.0, 60.0, 240.0, 1440.0])
 def test_a_day_like_the_others_is_foreseen(ahead_min):
-    profile, now = learned(), 5 * DAY + 600.0
+    profile, now = learned(), 5 * DAY + 607.5
     value = shape(607.5) * np.array([1.0, 2.0, 3.0])
-    found = forecast.ahead(profile, now, ahead_min, value, 0.0)
+    found = forecast.ahead(profile, now, ahead_min, value, 0.0, smooth=True)
     assert found == pytest.approx(shape(607.5 + ahead_min) * np.array([1, 2, 3]), rel=1e-4)
+
+
+def test_between_the_middles_of_two_bins_a_smooth_day_lies_between_their_means():
+    profile = learned()
+    for now in (600.0, 603.0, 614.9):
+        value = shape(now) * np.array([1.0, 2.0, 3.0])
+        found = forecast.ahead(profile, now, 1.0, value, 0.0, smooth=True)
+        assert found == pytest.approx(shape(now + 1.0) * np.array([1, 2, 3]), rel=1e-3)
+        asked = forecast.demand_ahead(profile, now, 1.0, value, 0.9, smooth=True)
+        assert asked == pytest.approx(shape(now + 1.0) * np.array([1, 2, 3]), rel=1e-3)
 
 
 def test_a_deviation_counts_now_and_is_forgotten_later():

@@ -8,6 +8,7 @@ Analysis', ch. 5), plus z standard deviations of what cannot be known yet.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +79,14 @@ def learn(profile: DailyProfile, at_min: float, value: FloatColumn, rate: float)
 
 
 def ahead(
-    profile: DailyProfile, now_min: float, ahead_min: float, value: FloatColumn, z: float
+    profile: DailyProfile,
+    now_min: float,
+    ahead_min: float,
+    value: FloatColumn,
+    z: float,
+    memory_per_min: float = MEMORY_PER_MIN,
+    *,
+    smooth: bool = False,
 ) -> FloatColumn:
     """The value to reckon with, `ahead_min` from now.
 
@@ -90,6 +98,9 @@ def ahead(
         ahead_min: how far ahead, minutes.
         value: (rows,) seen now.
         z: standard deviations to add; 4.26 is the quantile 1 - 1e-5 of a normal distribution.
+        memory_per_min: what is left of a deviation after a minute, 0 to below 1.
+        smooth: whether the mean changes steadily, so that it lies on the line between the middles
+            of two bins; else it steps at their edges, as a timetable does.
 
     Returns:
         (rows,) float64, 0 or more.
@@ -98,21 +109,26 @@ def ahead(
     seen_now = np.asarray(value, np.float64)
     if profile.seen[here] == 0.0 or profile.seen[there] == 0.0:
         return np.maximum(seen_now, 0.0)
-    kept = MEMORY_PER_MIN**ahead_min
-    unknown = z * (1.0 - kept * kept) ** 0.5
+    kept = memory_per_min**ahead_min
     value_ahead: FloatColumn = _ahead(
-        profile.mean[:, here],
-        profile.mean[:, there],
+        *_between(profile, now_min, smooth),
+        *_between(profile, now_min + ahead_min, smooth),
         profile.spread[:, there],
         seen_now,
         kept,
-        unknown,
+        z * (1.0 - kept * kept) ** 0.5,
     )
     return value_ahead
 
 
 def demand_ahead(
-    profile: DailyProfile, now_min: float, ahead_min: float, value: FloatColumn
+    profile: DailyProfile,
+    now_min: float,
+    ahead_min: float,
+    value: FloatColumn,
+    memory_per_min: float = LEVEL_MEMORY_PER_MIN,
+    *,
+    smooth: bool = False,
 ) -> FloatColumn:
     """Demand to expect, `ahead_min` from now: the daily shape times the level of this day.
 
@@ -123,6 +139,9 @@ def demand_ahead(
         now_min: present time of day, minutes.
         ahead_min: how far ahead, minutes.
         value: (rows,) seen now.
+        memory_per_min: what is left of a level after a minute, 0 to 1: that of a whole country's
+            demand lasts, that of a single tower's is gone soon.
+        smooth: as in `ahead`.
 
     Returns:
         (rows,) float64; the present value where the profile knows nothing.
@@ -131,16 +150,33 @@ def demand_ahead(
     seen_now = np.asarray(value, np.float64)
     if profile.seen[here] == 0.0 or profile.seen[there] == 0.0:
         return seen_now
-    usual, then = profile.mean[:, here].astype(np.float64), profile.mean[:, there]
-    level = np.divide(seen_now, usual, out=np.ones_like(seen_now), where=usual > 0.0)
-    kept = LEVEL_MEMORY_PER_MIN**ahead_min
-    expected: FloatColumn = then * (1.0 + kept * (np.minimum(level, LEVEL_LIMIT) - 1.0))
-    return np.where(np.isfinite(expected), expected, seen_now)
+    expected: FloatColumn = _demand_ahead(
+        *_between(profile, now_min, smooth),
+        *_between(profile, now_min + ahead_min, smooth),
+        seen_now,
+        memory_per_min**ahead_min,
+    )
+    return expected
 
 
 def _bin(profile: DailyProfile, at_min: float) -> int:
     bins = len(profile.seen)
     return int(at_min % DAY_MIN * bins / DAY_MIN) % bins
+
+
+def _between(profile: DailyProfile, at_min: float, smooth: bool) -> tuple[Bins, Bins, float]:
+    """Means of the bins whose middles a time lies between, and how far it is from the first.
+
+    Its own bin alone where the mean is not `smooth`, or the neighbour knows nothing.
+    """
+    bins, own = len(profile.seen), _bin(profile, at_min)
+    place = at_min % DAY_MIN * bins / DAY_MIN - 0.5
+    first = math.floor(place)
+    one, other = first % bins, (first + 1) % bins
+    part = place - first
+    if not smooth or profile.seen[one] == 0.0 or profile.seen[other] == 0.0:
+        one, other, part = own, own, 0.0
+    return profile.mean[:, one], profile.mean[:, other], part
 
 
 @njit(cache=True, nogil=True)
@@ -155,12 +191,37 @@ def _learn(mean, spread, value, weight):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _ahead(here, there, spread, value, kept, unknown):  # type: ignore[no-untyped-def]
+def _line(one, other, part):  # type: ignore[no-untyped-def]
+    """Between two means; where only one is known, that."""
+    if np.isnan(other):
+        return one
+    return other if np.isnan(one) else one + part * (other - one)
+
+
+@njit(cache=True, nogil=True)
+def _ahead(  # type: ignore[no-untyped-def]
+    here, here_too, part, there, there_too, part_there, spread, value, kept, unknown
+):
     found = np.empty(len(value))
     for row in range(len(value)):
-        guess = there[row] + kept * (value[row] - here[row]) + unknown * spread[row]
-        known = not (np.isnan(here[row]) or np.isnan(there[row]))
-        found[row] = max(guess if known else value[row], 0.0)
+        now = _line(here[row], here_too[row], part)
+        then = _line(there[row], there_too[row], part_there)
+        guess = then + kept * (value[row] - now) + unknown * spread[row]
+        found[row] = max(value[row] if np.isnan(guess) else guess, 0.0)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _demand_ahead(  # type: ignore[no-untyped-def]
+    here, here_too, part, there, there_too, part_there, value, kept
+):
+    found = np.empty(len(value))
+    for row in range(len(value)):
+        usual = _line(here[row], here_too[row], part)
+        then = _line(there[row], there_too[row], part_there)
+        level = value[row] / usual if usual > 0.0 else 1.0
+        guess = then * (1.0 + kept * (min(level, LEVEL_LIMIT) - 1.0))
+        found[row] = guess if np.isfinite(guess) else value[row]
     return found
 
 

@@ -8,8 +8,7 @@ from tests.twin.fluid import small
 
 from aigrid.control import forecast
 from aigrid.control.policy import Policy
-from aigrid.twin.fluid import chance, experience, flows, radio, sites
-from aigrid.twin.fluid.decisions import load_z
+from aigrid.twin.fluid import caution, chance, experience, flows, radio, sites
 from aigrid.twin.fluid.ground import Ground, ground_of
 from aigrid.twin.fluid.responses import (
     LOADS,
@@ -20,6 +19,7 @@ from aigrid.twin.fluid.responses import (
     responses_of,
     ttft_counts,
 )
+from aigrid.twin.models.slots import SLOT_CORRELATION, independent_slots, need_table
 from aigrid.twin.policies import plan_of
 
 NORMALS = chance.normals()
@@ -104,16 +104,53 @@ def test_what_forecasts_know_is_what_many_days_would_teach(ground: Ground) -> No
     assert ratio.mean() == pytest.approx(1.0, abs=0.05)
 
 
-def test_the_forecast_of_load_is_exceeded_as_rarely_as_promised() -> None:
-    """A million minutes of the load's own process: at most about one in 100,000 rises above."""
-    memory, spread = small.RADIO.memory, small.RADIO.spread
+@pytest.mark.parametrize(("cells", "median"), [(1, 0.02), (3, 0.1), (6, 0.15), (6, 0.4)])
+def test_what_is_kept_for_the_radio_is_exceeded_as_rarely_as_asked(
+    cells: int, median: float
+) -> None:
+    """Two million slots, each at a load of its own around the forecast, as the model draws them."""
+    late, slow, spread, slots = 1e-3, 1e-2, 0.25, 200
+    tables = need_table(small.RADIO, cells, guard_slots=slots)
+    kept = caution.caution_of(
+        small.RADIO, np.array([cells]), tables, spread, late=late, slow=slow, guard_slots=slots
+    )
+    at = caution.at_median(np.log(median))
     rng = np.random.default_rng(8)
-    now = rng.standard_normal(1_000_000)
-    later = memory * now + np.sqrt(1.0 - memory**2) * rng.standard_normal(len(now))
-    profile = forecast.empty(len(now), 2)
-    profile.mean[:], profile.spread[:], profile.seen[:] = 20.0, spread, 1.0
-    found = forecast.ahead(profile, 10.0, 1.0, 20.0 + spread * now, load_z(memory))
-    assert np.mean(20.0 + spread * later > found) < 3e-5
+    load = np.minimum(median * np.exp(spread * rng.standard_normal(2_000_000)), 1.0)
+    radio_ = small.RADIO
+    base = cells * (radio_.fixed + radio_.per_load * load * (1.0 - radio_.burstiness))
+    slot = base + rng.binomial(cells, load) * radio_.per_load * radio_.burstiness
+    assert np.mean(slot > kept.slot[cells, at] + 1e-9) <= 1.1 * late
+    trials = round(cells * independent_slots(slots, SLOT_CORRELATION))
+    busy = rng.binomial(trials, load) * cells / trials
+    mean = base + busy * radio_.per_load * radio_.burstiness
+    over = np.mean(mean > kept.sustained[cells, at] + 1e-9)
+    assert over <= 1.1 * slow
+    assert median < 0.1 or over >= 0.3 * slow or kept.sustained[cells, at] >= kept.slot[cells, at]
+
+
+def test_ai_that_makes_way_gets_no_more_than_the_radio_leaves(ground: Ground) -> None:
+    tables = radio.tables_of(ground.country, 2000)
+    state, every = radio.at_rest(len(ground.network)), slice(0, len(ground.network))
+    share = np.ones(len(ground.network))
+    start = chance.key(1, chance.RADIO, 0)
+    used, _ = radio.minute_of_radio(ground, tables, state, share, 0, start, 0.9, every)
+    left = ground.compute.sum() - used
+    assert (state.given * ground.compute).sum() == pytest.approx(left)
+    assert (state.given[ground.has_radio] < 1.0).all()
+
+
+def test_a_site_is_counted_on_at_the_share_it_keeps_while_open(ground: Ground) -> None:
+    tables = radio.tables_of(ground.country, 2000)
+    towers, share = ground.has_radio, np.where(ground.has_radio, 0.9, 1.0)
+    shares = [
+        radio.least_share(ground, tables, np.full(len(share), log + radio.LOG_OFFSET), 0.1, share)
+        for log in (-5.0, -2.5, -0.1)
+    ]
+    assert (np.diff(shares, axis=0) <= 0.0).all()
+    assert (shares[0][~towers] == 1.0).all()
+    # At a full load a site would be shut, not slow: what counts is what it has just before.
+    assert (shares[2][towers] > 0.3).all()
 
 
 def test_a_slow_or_busy_site_answers_later(ground: Ground, responses: Responses) -> None:

@@ -47,8 +47,8 @@ def test_the_guard_keeps_the_radio_within_its_promise_and_a_fixed_partition_does
 def test_a_share_that_ignores_the_radio_is_seen_in_missed_slots(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The forecast is what keeps the radio safe: without its margin slots are missed."""
-    monkeypatch.setattr("aigrid.twin.fluid.decisions.load_z", lambda memory: -3.0)
+    """What is kept for the radio is what keeps it safe: with less, slots are missed."""
+    monkeypatch.setattr("aigrid.twin.fluid.radio.LATE", 0.05)
     careless = rehearse(small.busy(minutes=30), ["aigrid"], seed=1).policies["aigrid"]
     assert careless.radio_miss_rate > 1e-5
 

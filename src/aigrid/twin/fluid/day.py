@@ -150,7 +150,7 @@ class Day:
             checks.in_memory(where, orchestrator.decided.resident)
             checks.allowed(where, orchestrator.decided.resident.T)
             self._trace.add(orchestrator.decided.resident)
-        orchestrator.route(self._load, is_first=minute == 0)
+        orchestrator.route(minute, self._load, is_first=minute == 0)
         for bits in self._threads.each(folded, orchestrator.decided.weight):
             self._trace.add_folded(bits)
         self._ways.follow(orchestrator.decided.weight, orchestrator.decided.expected, self._threads)
@@ -211,7 +211,7 @@ class Day:
         good, served, self._in_line = np.array(self._threads.each(self._account, services)).T
         where = checks.Where(self._plan.name, minute, self._ground)
         checks.conserved(where, self._came, served, self._refused, before, self._in_line)
-        share = self.orchestrator.decided.share
+        share = self._known.radio.given
         within = partial(checks.within_compute, where, share, self._served)
         self._threads.each(within, self._rows)
         self.tally.came += self._came
@@ -230,7 +230,7 @@ class Day:
         found: tuple[float, float, float] = sites.serve(
             rows.start,
             rows.stop,
-            decided.share,
+            self._known.radio.given,
             ground.compute,
             ground.type_of,
             ground.work_s,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,19 +11,17 @@ from numpy.typing import NDArray
 from aigrid.control import fill, forecast, guard, place
 from aigrid.control.forecast import DailyProfile
 from aigrid.control.policy import Policy
-from aigrid.twin.fluid import baselines, flows, radio, sites
+from aigrid.twin.fluid import baselines, demand, flows, radio, sites
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.radio import RadioTables
-from aigrid.twin.fluid.responses import LOAD_LOOKUP, LOAD_STEPS, Responses
+from aigrid.twin.fluid.responses import LOAD_LOOKUP, LOAD_STEPS, LOADS, Responses
 from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.policies import FIXED, GUARD, LEAST_LOADED, NEAREST, WATERFILL, Plan
 
 Floats = NDArray[np.float64]
-# Quantile 1 - 1e-5 of a normal distribution.
-RADIO_Z = 4.26
-# A deviation of load that is rarely exceeded, in standard deviations.
-LARGE = 3.0
+# A rise of load that is exceeded once in 1,000 times (`responses.PROMISED`), standard deviations.
+LARGE = 3.09
 # Weight of a new value in a profile: a half hour a day for a month.
 LEARN_RATE = 0.001
 MINUTE_S = 60.0
@@ -83,7 +80,7 @@ class Orchestrator:
         self._tables, self._responses, self._threads = tables, responses, threads
         self._fixed = radio.need_at_peak(ground, tables)
         self._slot_need = np.zeros(count)
-        self._z = load_z(ground.country.radio.memory)
+        self._least = np.zeros(count)
         self._work_s = ground.by_site(ground.work_s)
         self._memory_need_gb = ground.by_site(ground.memory_need_gb)
         self._load_s = ground.by_site(ground.load_s)
@@ -119,7 +116,10 @@ class Orchestrator:
         decided, ground, known = self.decided, self._ground, self._known
         load = known.load
         profile = DailyProfile(load.mean[rows], load.spread[rows], load.seen)
-        ahead = forecast.ahead(profile, minute - 1, 1, known.radio.seen[rows], self._z)
+        memory = ground.country.radio.memory
+        ahead = forecast.ahead(
+            profile, minute - 1, 1, known.radio.seen[rows], 0.0, memory, smooth=True
+        )
         radio.needs_at(ground, self._tables, ahead, decided.need, self._slot_need, rows)
         compute = ground.compute[rows]
         blocked = guard.blocked(self._slot_need[rows], compute, ground.preemption[rows])
@@ -147,7 +147,9 @@ class Orchestrator:
         """Forecast demand, of each origin and at or below each site."""
         known, decided = self._known, self.decided
         rate = known.requests.rate
-        found = forecast.ahead(known.demand, minute - 1, ahead_min, rate.reshape(-1), 0.0)
+        found = forecast.demand_ahead(
+            known.demand, minute - 1, ahead_min, rate.reshape(-1), demand.MEMORY, smooth=True
+        )
         decided.expected = found.reshape(rate.shape)
         flows.below(self._ground.above, decided.expected, self._below)
 
@@ -184,22 +186,37 @@ class Orchestrator:
         part = np.clip(1.0 - decided.loading_s / MINUTE_S, 0.0, 1.0)
         decided.ready = np.where(decided.resident.T, part, 0.0).astype(np.float32)
 
-    def route(self, load: Floats, is_first: bool) -> None:
+    def route(self, minute: int, load: Floats, is_first: bool) -> None:
         """Weigh all candidates anew.
 
         Args:
+            minute: from which on they hold.
             load: (N,) of each site, offered over possible, as seen last.
             is_first: there are no weights yet that would damp the new ones.
         """
         decided, ground = self.decided, self._ground
         serving = decided.resident & (decided.loading_s.T <= 0.0)
         compute = ground.compute * decided.share
+        self._least = self._least_share(minute)
         spare = fill.split(self._policy, compute, self._below, self._work_s, serving)
 
         def weigh(s: int) -> NDArray[np.float32]:
             return self._weigh(s, np.ascontiguousarray(spare[:, s]), compute, load, is_first)
 
         decided.weight = self._threads.each(weigh, range(spare.shape[1]))
+
+    def _least_share(self, minute: int) -> Floats:
+        """(N,) shares to count on until routes are weighed again."""
+        decided, ground, known = self.decided, self._ground, self._known
+        if self._plan.shares != GUARD:
+            return decided.share
+        memory, ahead_min = ground.country.radio.memory, ground.country.route_period_min
+        ahead = forecast.ahead(
+            known.load, minute - 1, ahead_min, known.radio.seen, LARGE, memory, smooth=True
+        )
+        return radio.least_share(
+            ground, self._tables, ahead, self._policy.guard_margin, decided.share
+        )
 
     def _weigh(
         self, s: int, spare: Floats, compute: Floats, load: Floats, is_first: bool
@@ -222,19 +239,21 @@ class Orchestrator:
     ) -> NDArray[np.float32]:
         decided, ground, country = self.decided, self._ground, self._ground.country
         slo_ms = max(country.services[s].ttft_slo_ms - country.path.radio_ms, 1.0)
+        tpot_s = country.services[s].tpot_slo_ms / 1e3
         sites.site_times(
-            decided.share,
+            self._least,
             ground.compute,
             ground.type_of,
             TOGETHER,
             load,
-            self._responses.late_s[s],
-            self._responses.paced_s[s],
+            self._responses.speed_needed(s, slo_ms / 1e3, tpot_s),
             slo_ms,
-            country.services[s].tpot_slo_ms,
+            self._policy.route_fill,
+            LOADS,
             LOAD_LOOKUP,
             LOAD_STEPS,
             decided.ready[s],
+            spare,
             self._site_ms[s],
         )
         return fill.waterfill(
@@ -247,15 +266,3 @@ class Orchestrator:
             slo_ms,
             previous,
         )
-
-
-def load_z(memory: float) -> float:
-    """Standard deviations for `forecast.ahead` that cover a minute's rise of log load.
-
-    The load deviates as an AR(1) process with `memory`, so that its quantile a minute ahead is
-    memory * d + Q * sqrt(1 - memory^2) deviations. `ahead` keeps `MEMORY_PER_MIN` of d and adds
-    z * sqrt(1 - MEMORY_PER_MIN^2): z makes both equal at d = `LARGE`.
-    """
-    kept = forecast.MEMORY_PER_MIN
-    rise = RADIO_Z * math.sqrt(1.0 - memory * memory) + max(memory - kept, 0.0) * LARGE
-    return rise / math.sqrt(1.0 - kept * kept)

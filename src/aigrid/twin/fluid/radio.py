@@ -10,16 +10,22 @@ from numba import njit
 from numpy.typing import NDArray
 
 from aigrid.twin.country.scenario import Country
-from aigrid.twin.fluid import chance
+from aigrid.twin.fluid import caution, chance
+from aigrid.twin.fluid.caution import Caution
 from aigrid.twin.fluid.ground import Ground
 from aigrid.twin.models.shapes import MINUTES, radio_shape
 from aigrid.twin.models.slot_kernels import miss_at, quantile_need
-from aigrid.twin.models.slots import NeedTable, need_table
+from aigrid.twin.models.slots import MISS_PROBABILITY, NeedTable, need_table
 
 Floats = NDArray[np.float64]
 # Forecasts know no values below 0.
 LOG_OFFSET = 25.0
 SMALLEST = 1e-6
+# Of the slots, the part that may be late: the limit of the radio, half of it kept for what the
+# model of load does not know.
+LATE = 0.5 * MISS_PROBABILITY
+# Of the guard periods, the part in which AI that makes way may get less than its share.
+SLOW = 1e-3
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -30,6 +36,8 @@ class RadioState:
     Attributes:
         deviation: (N,) float32, of log load from its daily shape, in standard deviations.
         seen: (N,) float64 log of the mean load, plus `LOG_OFFSET`, as measured last.
+        given: (N,) float64 part of the compute that AI gets: its share, or what the radio leaves
+            of it where AI makes way slot by slot.
         miss: (N,) float64 expected part of slots that were missed.
         miss_sum: (N,) float64, over minutes.
         used_sum: (N,) float64, over minutes.
@@ -37,6 +45,7 @@ class RadioState:
 
     deviation: NDArray[np.float32]
     seen: Floats
+    given: Floats
     miss: Floats
     miss_sum: Floats
     used_sum: Floats
@@ -48,6 +57,7 @@ class RadioTables:
 
     Attributes:
         need: of slots.
+        caution: what to keep for the radio a minute ahead.
         log_shapes: (shapes, 1440) log of the part of the busiest hour's load.
         log_peak: (N,) log of the load in the busiest hour.
         normals: of `chance`.
@@ -55,6 +65,7 @@ class RadioTables:
     """
 
     need: NeedTable
+    caution: Caution
     log_shapes: Floats
     log_peak: Floats
     normals: NDArray[np.float32]
@@ -65,8 +76,19 @@ def tables_of(country: Country, guard_slots: int) -> RadioTables:
     """Tables of a country; `guard_slots` of a period over which the guard holds a share."""
     radio = country.radio
     cells = max(int(country.network.cells.max(initial=1)), 1)
+    need = need_table(radio, cells, guard_slots=guard_slots)
+    spread = rise_spread(radio.spread, radio.memory, 1.0)
     return RadioTables(
-        need_table(radio, cells, guard_slots=guard_slots),
+        need,
+        caution.caution_of(
+            radio,
+            country.network.cells,
+            need,
+            spread,
+            late=LATE,
+            slow=SLOW,
+            guard_slots=guard_slots,
+        ),
         np.log(np.maximum([radio_shape(name) for name in country.radio_shapes], SMALLEST)),
         np.log(np.maximum(country.network.peak_load, SMALLEST)),
         chance.normals(),
@@ -76,9 +98,14 @@ def tables_of(country: Country, guard_slots: int) -> RadioTables:
     )
 
 
+def rise_spread(spread: float, memory: float, ahead_min: float) -> float:
+    """Standard deviation of log load around its forecast: what an AR(1) process adds by then."""
+    return float(spread * (1.0 - memory ** (2.0 * ahead_min)) ** 0.5)
+
+
 def at_rest(sites: int) -> RadioState:
     """Before the first minute."""
-    return RadioState(np.zeros(sites, np.float32), *(np.zeros(sites, np.float64) for _ in range(4)))
+    return RadioState(np.zeros(sites, np.float32), *(np.zeros(sites, np.float64) for _ in range(5)))
 
 
 def minute_of_radio(
@@ -124,6 +151,7 @@ def minute_of_radio(
         share,
         state.deviation,
         state.seen,
+        state.given,
         state.miss,
         state.miss_sum,
         state.used_sum,
@@ -149,6 +177,7 @@ def _minute(
     share,
     deviation,
     seen,
+    given,
     miss,
     miss_sum,
     used_sum,
@@ -158,6 +187,7 @@ def _minute(
     all_used, all_missed = 0.0, 0.0
     for row in range(first, last):
         n = cells[row]
+        given[row] = share[row]
         if n == 0:
             continue
         z = chance.tailed(chance.draw(start, row), normals)
@@ -172,6 +202,8 @@ def _minute(
             kept = compute[row] * (1.0 - preemption[row]) if share[row] > 0.0 else compute[row]
         missed = miss_at(survival, n, load, kept, fixed, per_load, burstiness)
         used = min(n * (fixed + per_load * load), compute[row])
+        if temporal:
+            given[row] = min(share[row], 1.0 - used / compute[row])
         miss[row] = missed
         miss_sum[row] += missed
         used_sum[row] += used
@@ -188,48 +220,84 @@ def needs_at(
     slot_need: Floats,
     rows: slice,
 ) -> None:
-    """What the radio needs at a forecast load.
+    """What to keep for the radio where its load's log is forecast.
 
     Args:
         ground: what stays.
         tables: to look up.
-        forecast: log of load of `rows`, plus `LOG_OFFSET`.
-        need: (N,) to fill, devices that a share must leave the radio: the slot quantile where
-            sharing is spatial, that of a guard period's mean where it is temporal.
-        slot_need: (N,) to fill, slot quantile.
+        forecast: median of the log of load of `rows`, plus `LOG_OFFSET`.
+        need: (N,) to fill, devices that a share must leave the radio: those of a slot where
+            sharing is spatial, of a guard period's mean where it is temporal.
+        slot_need: (N,) to fill, devices of a slot.
         rows: contiguous.
     """
-    fixed, per_load, burstiness = tables.numbers[:3]
-    table = tables.need
+    table = tables.caution
     _needs(
-        table.busy,
+        table.slot,
         table.sustained,
         ground.network.cells[rows],
         ground.preemption[rows],
         forecast,
-        fixed,
-        per_load,
-        burstiness,
         need[rows],
         slot_need[rows],
     )
 
 
 @njit(**_OPTIONS)
-def _needs(
-    busy, sustained, cells, preemption, forecast, fixed, per_load, burstiness, need, slot_need
-):
-    bins = sustained.shape[1] - 1
+def _needs(slot, sustained, cells, preemption, forecast, need, slot_need):
     for row in range(len(cells)):
         n = cells[row]
-        if n == 0:
-            continue
-        load = chance.exponential(min(forecast[row] - LOG_OFFSET, 0.0))
-        slot = quantile_need(busy, n, load, fixed, per_load, burstiness)
-        slot_need[row] = slot
-        need[row] = slot
-        if preemption[row] < 1.0:
-            need[row] = sustained[n, min(int(np.ceil(load * bins)), bins)]
+        if n > 0:
+            at = caution.at_median(forecast[row] - LOG_OFFSET)
+            slot_need[row] = slot[n, at]
+            need[row] = sustained[n, at] if preemption[row] < 1.0 else slot[n, at]
+
+
+def least_share(
+    ground: Ground, tables: RadioTables, forecast: Floats, margin: float, share: Floats
+) -> Floats:
+    """The least share that sites have at a load that they are unlikely to exceed, while open.
+
+    A site that must shut sends its requests on; one that stays open and slows keeps them waiting.
+
+    Args:
+        ground: what stays.
+        tables: to look up.
+        forecast: (N,) log of that load, plus `LOG_OFFSET`.
+        margin: part of the compute that the guard keeps free.
+        share: (N,) at present, of which the rest is a part.
+
+    Returns:
+        (N,) never above `share`.
+    """
+    least = share.copy()
+    table, network = tables.caution, ground.network
+    _least(
+        table.slot,
+        table.sustained,
+        network.cells,
+        ground.compute,
+        ground.preemption,
+        forecast,
+        margin,
+        least,
+    )
+    return least
+
+
+@njit(**_OPTIONS)
+def _least(slot, sustained, cells, compute, preemption, forecast, margin, share):
+    for row in range(len(cells)):
+        n = cells[row]
+        if n > 0 and share[row] > 0.0:
+            at = caution.at_median(forecast[row] - LOG_OFFSET)
+            need = slot[n, at]
+            if preemption[row] < 1.0:
+                limit = compute[row] * (1.0 - preemption[row])
+                while at > 0 and slot[n, at] > limit:
+                    at -= 1
+                need = sustained[n, at]
+            share[row] = min(share[row], max(1.0 - need / compute[row] - margin, 0.0))
 
 
 def need_at_peak(ground: Ground, tables: RadioTables) -> Floats:

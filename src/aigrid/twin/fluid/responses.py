@@ -57,7 +57,7 @@ TTFT_MS = np.concatenate((np.geomspace(1.0, 1e5, 120), [np.inf]))
 TPOT_MS = np.concatenate((np.geomspace(0.05, 1e3, 90), [np.inf]))
 WARM, COLD = 0, 1
 # Part of its requests that a site must answer in time to be counted on.
-PROMISED = 0.95
+PROMISED = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Responses:
     Attributes:
         ttft: (S, T, 2, L, E) P(TTFT <= edge) in seconds of one device; warm and cold prefix.
         tpot: (S, T, L, E) likewise.
-        late_s: (S, T, L) 95% quantile of TTFT on one device, which routing reckons with.
+        late_s: (S, T, L) `PROMISED` quantile of TTFT on one device, which routing reckons with.
         paced_s: (S, T, L) likewise of TPOT.
         blocked: (S, T, L) part of arrivals that find the line full.
         busy: (T, L) part of the time that something runs.
@@ -87,6 +87,11 @@ class Responses:
     kept: NDArray[np.float32]
     path_ms: Floats
     warm: Floats
+
+    def speed_needed(self, s: int, ttft_s: float, tpot_s: float) -> Floats:
+        """(T, L) devices that keep both promises of a service at each load; rises with load."""
+        needed = np.maximum(self.late_s[s] / ttft_s, self.paced_s[s] / (tpot_s * (1.0 + 1e-9)))
+        return np.asarray(np.maximum.accumulate(needed, axis=1), np.float64)
 
     @property
     def points(self) -> int:

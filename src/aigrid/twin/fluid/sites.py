@@ -188,41 +188,49 @@ def site_times(
     type_of,
     together,
     load,
-    late_s,
-    paced_s,
+    needed,
     ttft_slo_ms,
-    tpot_slo_ms,
+    fill,
+    loads,
     load_lookup,
     load_steps,
     ready,
+    spare,
     found,
 ):
-    """How late each site is predicted to be: (N,) of one service, in ms of TTFT.
+    """How late each site is predicted to be, and what it can take before it breaks a promise.
 
-    A site that needs r times the promised time per output token counts as one that needs r times
-    the promised time to first token: the later of both decides. Infinite where it is shut.
+    A site that has 1/r of the speed that both promises need at its load counts as one that needs r
+    times the promised time to first token. Infinite where it is shut. Where promises are kept up to
+    a lower load only than `fill`, there is less to spare, in proportion.
 
     Args:
-        share: (N,) of compute that AI may use.
+        share: (N,) of compute that AI can count on.
         compute: (N,) devices.
         type_of: (N,) rows of the tables.
         together: devices of a group.
         load: (N,) offered over possible.
-        late_s: (T, L) of TTFT on one device.
-        paced_s: (T, L) of TPOT on one device.
+        needed: (T, L) devices that keep both promises.
         ttft_slo_ms: promised, without the path.
-        tpot_slo_ms: promised.
+        fill: load that `spare` reckons with.
+        loads: (L,) of the tables.
         load_lookup: load bin of a load.
         load_steps: of that lookup, for a load of 1.
         ready: (N,) above 0 where the service is loaded.
-        found: (N,) to fill.
+        spare: (N,) requests a second, to shrink.
+        found: (N,) to fill, ms.
     """
+    full = load_lookup[min(int(fill * load_steps), len(load_lookup) - 1)]
     for row in range(len(share)):
         speed = min(share[row] * compute[row], share[row] * together)
         if speed <= 0.0 or ready[row] <= 0.0:
             found[row] = np.inf
-        else:
-            at = load_lookup[min(int(load[row] * load_steps), len(load_lookup) - 1)]
-            first_ms = late_s[type_of[row], at] / speed * 1e3
-            later_ms = paced_s[type_of[row], at] / speed * 1e3
-            found[row] = max(first_ms, later_ms / tpot_slo_ms * ttft_slo_ms)
+            continue
+        kind = type_of[row]
+        at = load_lookup[min(int(load[row] * load_steps), len(load_lookup) - 1)]
+        found[row] = needed[kind, at] / speed * ttft_slo_ms
+        most = full
+        while most > 0 and needed[kind, most] > speed:
+            most -= 1
+        if most < full:
+            spare[row] *= loads[most] / fill
