@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -148,7 +149,7 @@ def make_site(name: str, script: Script, control_url: str, share: float = 1.0) -
 
 
 @pytest.fixture
-def rig() -> Iterator[Callable[..., Rig]]:
+def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
     """`rig(one=Script(...), two="closed port")` starts a gateway before scripted sites."""
     started: list[Served] = []
 
@@ -156,7 +157,9 @@ def rig() -> Iterator[Callable[..., Rig]]:
         started.append(Served(app).start())
         return started[-1]
 
-    def build(share: float = 1.0, limits: Limits | None = None, **scripts: Any) -> Rig:
+    def build(
+        share: float = 1.0, limits: Limits | None = None, keep: bool = False, **scripts: Any
+    ) -> Rig:
         control = FakeControl()
         control_url = start(control.app()).url
         sites = {
@@ -167,7 +170,9 @@ def rig() -> Iterator[Callable[..., Rig]]:
         urls = {n: sites[n].url if n in sites else str(s) for n, s in scripts.items()}
         control.publish(urls, [1.0 / len(urls)] * len(urls))
         digest = hashlib.sha256(KEY.encode()).hexdigest()
-        state = Gateway(GatewaySettings(control_url, GRID_TOKEN, (digest,), limits or Limits()))
+        data = tmp_path if keep else None
+        settings = GatewaySettings(control_url, GRID_TOKEN, (digest,), limits or Limits(), data)
+        state = Gateway(settings)
         gateway = start(state.app())
         for _ in range(500):
             if state.mirror.version > 0:

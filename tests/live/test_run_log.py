@@ -20,7 +20,8 @@ from aigrid.core.site import Site
 from aigrid.engines.engine import Job, Message, Sampling
 from aigrid.engines.scripted import Script, ScriptedEngine
 from aigrid.live import run_log
-from aigrid.live.forward import Attempt, StreamedAnswer
+from aigrid.live.attempt import Attempt, StreamedAnswer
+from aigrid.live.frames import Relay
 from aigrid.live.request_log import RequestLog
 from aigrid.live.run_log import RunLog, begin, key_of
 from aigrid.live.site_log import WatchedEngine
@@ -163,7 +164,7 @@ def test_how_a_stream_ended_is_told(pieces: int, read: int, status: int, tmp_pat
             yield piece
 
     async def give() -> StreamedAnswer:
-        return StreamedAnswer("one", chunks())
+        return StreamedAnswer("one", chunks(), Relay())
 
     async def run() -> None:
         attempt = Attempt("id", "/v1/completions", b"", "m", True, "*")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from aigrid.live.frames import Relay
+from aigrid.live.passing import Pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class StreamedAnswer:
 
     Attributes:
         site: that began it.
-        chunks: for the client.
+        chunks: for the client; to be read to their end, or closed.
         relay: what the client has so far: tokens, whether it has the end. Read it when `chunks`
             has ended.
     """
 
     site: str
-    chunks: AsyncIterator[bytes]
+    chunks: Pieces
     relay: Relay
 
 

@@ -12,10 +12,11 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -27,14 +28,16 @@ from starlette.routing import Route
 from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
-from aigrid.live import server
+from aigrid.live import idempotency, server
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.forward import Forwarder
+from aigrid.live.idempotency import Idempotency, Kept
 from aigrid.live.limits import Limits
 from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
 
 REPORT_PERIOD_S = 1.0
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -47,12 +50,14 @@ class GatewaySettings:
         grid_token: known to the grid's own processes.
         key_digests: SHA-256 (hex) of each key that clients may use.
         limits: of the data path.
+        data: folder for what shall outlive the process; None keeps nothing.
     """
 
     control_url: str
     grid_token: str
     key_digests: tuple[str, ...]
     limits: Limits = field(default_factory=Limits)
+    data: Path | None = None
 
 
 @dataclass(slots=True)
@@ -63,10 +68,14 @@ class Gateway:
     log: RequestLog = field(default_factory=RequestLog)
     mirror: RouteMirror = field(init=False)
     forwarder: Forwarder = field(init=False)
+    idempotency: Idempotency = field(init=False)
 
     def __post_init__(self) -> None:
         self.mirror = RouteMirror(self.settings.control_url, self.settings.grid_token)
         self.forwarder = Forwarder(self.mirror, self.settings.grid_token, self.settings.limits)
+        data = self.settings.data
+        path = data / "idempotency.sqlite" if data is not None else None
+        self.idempotency = Idempotency(path, self.settings.limits)
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -95,33 +104,54 @@ class Gateway:
             yield
             for task in tasks:
                 task.cancel()
+            await self.idempotency.close()
 
     # -- handlers ------------------------------------------------------------------------------
 
     async def complete(self, request: Request) -> Response:
         """Chat and text completions, streamed or whole."""
-        self._authenticate(request)
+        owner = self._authenticate(request)
         body = await server.read_body(request, self.settings.limits.body_bytes)
         service, stream = openai_api.peek(body)
         attempt = Attempt(
-            request_id=_request_id(request),
+            request_id=f"req-{uuid4().hex}",
             path=request.url.path,
             body=body,
             service=service,
             stream=stream,
             origin=request.headers.get("x-aigrid-origin", "*"),
         )
+        key = request.headers.get(idempotency.HEADER)
+        if key is None:
+            return _respond(request, attempt, await self._execute(request, attempt))
+        return await self._once(request, attempt, owner, key)
+
+    async def _execute(self, request: Request, attempt: Attempt) -> Answer | StreamedAnswer:
         work = _unless_gone(request, self.forwarder.send(attempt))
-        answer = await self.log.noted(attempt, attempt.origin in self.mirror.urls, work)
-        headers = {"x-request-id": attempt.request_id, "x-aigrid-site": answer.site}
-        if isinstance(answer, StreamedAnswer):
-            return server.event_stream(answer.chunks, headers)
-        return Response(
-            answer.body,
-            status_code=answer.status,
-            media_type="application/json",
-            headers=headers | answer.headers,
-        )
+        return await self.log.noted(attempt, attempt.origin in self.mirror.urls, work)
+
+    async def _once(self, request: Request, attempt: Attempt, owner: str, key: str) -> Response:
+        """Execute a request, or say again what was said to it."""
+        asked = attempt.path.encode() + b"\n" + attempt.body
+        claimed = self.idempotency.claim(owner, key, asked, attempt.request_id)
+        claim = await _unless_gone(request, claimed)
+        attempt = replace(attempt, request_id=claim.request_id)
+        if claim.kept is not None:
+            return _replay(request, attempt, claim.kept)
+        try:
+            answer = await self._execute(request, attempt)
+            if isinstance(answer, StreamedAnswer):
+                watched = replace(answer, chunks=self.idempotency.watched(claim, answer))
+                return _respond(request, attempt, watched)
+            if answer.status == 200:
+                await self.idempotency.keep(
+                    claim, Kept("application/json", answer.site, answer.body)
+                )
+        except BaseException:
+            self.idempotency.release(claim)
+            raise
+        self.idempotency.release(claim)
+        return _respond(request, attempt, answer)
 
     async def models(self, request: Request) -> Response:
         """The services that are deployed."""
@@ -153,22 +183,44 @@ class Gateway:
 
     # -- parts ---------------------------------------------------------------------------------
 
-    def _authenticate(self, request: Request) -> None:
+    def _authenticate(self, request: Request) -> str:
+        """The digest of the request's key."""
         digest = hashlib.sha256(server.bearer(request).encode()).hexdigest()
         if not any(hmac.compare_digest(digest, known) for known in self.settings.key_digests):
             raise AuthenticationError(
                 "the API key is missing or not known to this grid",
                 next_step="send 'Authorization: Bearer KEY' with the key that `aigrid env` prints",
             )
+        return digest
 
     async def _report(self) -> None:
         await self.forwarder.report("/grid/v1/gateway", self.forwarder.stats())
 
 
-def _request_id(request: Request) -> str:
-    given = request.headers.get("x-request-id", "")
-    usable = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
-    return given if usable else f"req-{uuid4().hex}"
+def _respond(request: Request, attempt: Attempt, answer: Answer | StreamedAnswer) -> Response:
+    headers = _headers(request, attempt, answer.site)
+    if isinstance(answer, StreamedAnswer):
+        return server.event_stream(answer.chunks, headers, answer.chunks.aclose)
+    return Response(
+        answer.body,
+        status_code=answer.status,
+        media_type="application/json",
+        headers=headers | answer.headers,
+    )
+
+
+def _replay(request: Request, attempt: Attempt, kept: Kept) -> Response:
+    headers = _headers(request, attempt, kept.site) | {idempotency.REPLAYED_HEADER: "true"}
+    return Response(kept.content, media_type=kept.media_type, headers=headers)
+
+
+def _headers(request: Request, attempt: Attempt, site: str) -> dict[str, str]:
+    """The request's own id, by which it is billed, and beside it the one that its client gave."""
+    headers = {"x-request-id": attempt.request_id, "x-aigrid-site": site}
+    given = request.headers.get("x-client-request-id", "")
+    if 0 < len(given) <= 128 and given.isascii() and given.isprintable():
+        headers["x-client-request-id"] = given
+    return headers
 
 
 def _model_card(service: dict[str, Any]) -> dict[str, Any]:
@@ -182,15 +234,14 @@ def _model_card(service: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _unless_gone(request: Request, work: Any) -> Answer | StreamedAnswer:
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Await `work`, but give up when the client hangs up first, so that its place is freed."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(request.receive())
     try:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
-            answer: Answer | StreamedAnswer = await task
-            return answer
+            return await task
         raise UnavailableError("the client left before the answer", next_step="send it again")
     finally:
         gone.cancel()
@@ -213,7 +264,12 @@ async def _bad_method(request: Request, error: Exception) -> Response:
 
 def main(raw: dict[str, Any]) -> None:
     """Run a gateway process; `raw` comes from the supervisor."""
-    settings = GatewaySettings(raw["control_url"], raw["grid_token"], tuple(raw["key_digests"]))
+    settings = GatewaySettings(
+        control_url=raw["control_url"],
+        grid_token=raw["grid_token"],
+        key_digests=tuple(raw["key_digests"]),
+        data=Path(raw["data"]) / "gateway",
+    )
     log = RequestLog.to_folder(raw.get("record", ""))
     bound = server.listen(raw["host"], raw["port"])
     logger.info(json.dumps({"gateway": raw["port"], "started_s": time.time()}))

@@ -29,6 +29,11 @@ class Limits:
         retry_burst: ... over a stock of so many; without stock a retry waits, see `retry_per_s`.
         retry_per_s: retries a second that it may always make.
         reader_s: a client that takes nothing of a full send buffer for so long is cut off.
+        kept_answers: answers to requests with an idempotency key; over it the oldest go.
+        kept_bytes: of them together; likewise.
+        kept_answer_bytes: of one; a longer one is not kept.
+        kept_s: how long they are kept.
+        kept_waiters: requests that wait for one with the same key; over it: 429.
         answer_bytes: of a whole answer; over it: 502 from the next site on, then 503.
     """
 
@@ -48,4 +53,9 @@ class Limits:
     retry_burst: int = 256
     retry_per_s: float = 50.0
     reader_s: float = 30.0
+    kept_answers: int = 100_000
+    kept_bytes: int = 256 * MIB
+    kept_answer_bytes: int = 4 * MIB
+    kept_s: float = 24 * 3600.0
+    kept_waiters: int = 1024
     answer_bytes: int = 64 * MIB

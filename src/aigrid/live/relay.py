@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Self
 
 from aigrid.control import retry
 from aigrid.core.errors import AigridError, OverloadedError, UnavailableError
@@ -63,7 +64,7 @@ class Journey:
             self.on_end("failed")
             raise
         if isinstance(first, bytes) and self.attempt.stream and not self.relay.refused:
-            return StreamedAnswer(self._site, self._to_client(first, outs), self.relay)
+            return StreamedAnswer(self._site, _ToClient(first, outs, self.on_end), self.relay)
         await outs.aclose()
         answer = first if isinstance(first, Answer) else self._in_one(first)
         self.on_end(str(answer.status))
@@ -74,23 +75,6 @@ class Journey:
         body = event.removeprefix(b"data: ").rstrip(b"\n")
         usage = (relay.prompt_tokens, relay.completion_tokens)
         return Answer(self._site, relay.refused or 200, body, {}, usage, relay.package)
-
-    async def _to_client(
-        self, first: bytes, outs: AsyncGenerator[bytes | Answer, None]
-    ) -> AsyncIterator[bytes]:
-        status = "left"
-        try:
-            async with aclosing(outs):
-                yield first
-                async for out in outs:
-                    if isinstance(out, bytes):
-                        yield out
-            status = "200"
-        except AigridError as error:
-            status = "broken"
-            yield error_event(error)
-        finally:
-            self.on_end(status)
 
     async def _outs(self) -> AsyncGenerator[bytes | Answer, None]:
         """Whole events, from one site after the other; or the one answer that came in one piece."""
@@ -213,6 +197,54 @@ class Journey:
             f"{before}: {reason} (tried for {tried_s:.0f} s)",
             next_step="try again in a moment; `aigrid status` shows the sites",
         )
+
+
+class _ToClient:
+    """What goes out to the client; however it ends, begun or not, its end is told once."""
+
+    __slots__ = ("_first", "_on_end", "_outs", "_over")
+
+    def __init__(
+        self,
+        first: bytes,
+        outs: AsyncGenerator[bytes | Answer, None],
+        on_end: Callable[[str], None],
+    ) -> None:
+        self._first, self._outs, self._on_end = first, outs, on_end
+        self._over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        try:
+            while not isinstance(out := await anext(self._outs), bytes):
+                pass
+            return out
+        except StopAsyncIteration:
+            self._finish("200")
+            raise
+        except AigridError as error:
+            self._finish("broken")
+            return error_event(error)
+        except BaseException:
+            self._finish("left")
+            raise
+
+    async def aclose(self) -> None:
+        """The client has left, or has all."""
+        try:
+            await self._outs.aclose()
+        finally:
+            self._finish("left")
+
+    def _finish(self, status: str) -> None:
+        if not self._over:
+            self._over = True
+            self._on_end(status)
 
 
 def _too_long(attempt: Attempt, what: str) -> UnavailableError:

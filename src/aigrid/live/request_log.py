@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from aigrid.core import run_record
 from aigrid.core.errors import AigridError
 from aigrid.core.run_record import UNKNOWN_S, HostRow, RequestRow, Row
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
+from aigrid.live.passing import Passing, Pieces
 from aigrid.live.run_log import RunLog, key_of
 
 CLIENT_LEFT, BROKE_OFF = 499, 502
@@ -73,22 +74,24 @@ class RequestLog:
 class _Note:
     """One request until its row is written, once."""
 
-    __slots__ = ("_at_s", "_attempt", "_log", "_origin", "first_s")
+    __slots__ = ("_at_s", "_attempt", "_log", "_origin", "_whole", "first_s")
 
     def __init__(self, log: RunLog, attempt: Attempt, origin: str) -> None:
         self._log, self._attempt, self._origin = log, attempt, origin
         self._at_s, self.first_s = time.monotonic(), UNKNOWN_S
+        self._whole = False
 
-    async def watch(self, answer: StreamedAnswer) -> AsyncIterator[bytes]:
+    def watch(self, answer: StreamedAnswer) -> Pieces:
         """Pass a stream on and note its end."""
-        status, last = CLIENT_LEFT, b""
-        try:
-            async for piece in answer.chunks:
-                last = piece  # before it goes out: a client may leave as soon as it has the end
-                yield piece
-            status = BROKE_OFF
-        finally:
-            self.end(200 if last.endswith(_DONE) else status, answer.site)
+
+        async def see(piece: bytes) -> None:
+            self._whole = piece.endswith(_DONE)  # a client may leave as soon as it has the end
+
+        def end(complete: bool) -> None:
+            status = BROKE_OFF if complete else CLIENT_LEFT
+            self.end(200 if self._whole else status, answer.site)
+
+        return Passing(answer.chunks, see, end)
 
     def end(self, status: int, site: str) -> None:
         """Note the row."""

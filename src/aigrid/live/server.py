@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aigrid.core.errors import AigridError, AuthenticationError, ConflictError, TooLargeError
@@ -20,6 +20,7 @@ from aigrid.engines.openai_answers import error_body
 from aigrid.live.limits import Limits
 
 BACKLOG = 2048
+Closer = Callable[[], Awaitable[None]]
 DRAIN_S = 1
 READER_S = Limits().reader_s
 DISCARD_LIMIT_BYTES = 64 * 1024 * 1024
@@ -171,20 +172,31 @@ def refuse(request: Request, error: Exception) -> Response:
 class _EventStream(StreamingResponse):
     """Closes what it sends from, so that a place is freed as soon as its client has left."""
 
-    async def stream_response(self, send: Send) -> None:
+    def __init__(
+        self, pieces: AsyncIterator[bytes], headers: Mapping[str, str], close: Closer
+    ) -> None:
+        super().__init__(pieces, media_type="text/event-stream", headers=headers)
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().stream_response(send)
+            await super().__call__(scope, receive, send)
         finally:
-            if isinstance(self.body_iterator, AsyncGenerator):
-                with anyio.CancelScope(shield=True):
-                    await self.body_iterator.aclose()
+            with anyio.CancelScope(shield=True):
+                await self._close()
 
 
-def event_stream(pieces: AsyncIterator[bytes], headers: Mapping[str, str]) -> Response:
-    """Server-sent events."""
-    return _EventStream(
-        pieces, media_type="text/event-stream", headers={"cache-control": "no-cache", **headers}
-    )
+def event_stream(
+    pieces: AsyncIterator[bytes], headers: Mapping[str, str], close: Closer
+) -> Response:
+    """Server-sent events.
+
+    Args:
+        pieces: whole events.
+        headers: of the response.
+        close: awaited at the end, also where `pieces` was never begun.
+    """
+    return _EventStream(pieces, {"cache-control": "no-cache", **headers}, close)
 
 
 async def every(period_s: float, action: Callable[[], Any]) -> None:

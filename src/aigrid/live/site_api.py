@@ -132,9 +132,9 @@ class SiteApi:
             await generation.pump.close()
             raise
         if stream:
-            return server.event_stream(generation.events(), {})
+            return server.event_stream(generation.events(), {}, generation.pump.close)
         if not ready:
-            return server.event_stream(generation.whole(), {})
+            return server.event_stream(generation.whole(), {}, generation.pump.close)
         await generation.pump.close()
         headers = {USAGE_HEADER: generation.usage(), PACKAGE_HEADER: generation.package}
         body = generation.answer.body(generation.chunks)

@@ -117,6 +117,7 @@ class Supervisor:
         grid_token = read_secret(self.settings.paths.grid_token)
         key = read_secret(self.settings.paths.api_key)
         gateway = {
+            "data": str(self.settings.data),
             "host": self.settings.host,
             "port": self.port,
             "control_url": self.control_url,
