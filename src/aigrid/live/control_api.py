@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,24 +16,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, Response
 
-from aigrid.core.codec import from_plain
 from aigrid.core.errors import (
     AigridError,
     InvalidRequestError,
     NotFoundError,
     UnavailableError,
 )
-from aigrid.core.events import (
-    DEMAND_ROWS_LIMIT,
-    DemandSeen,
-    Heartbeat,
-    SiteJoined,
-    SiteLeft,
-    SiteUnreachable,
-)
-from aigrid.core.site import Site
-from aigrid.live import server, status
-from aigrid.live.control_plane import ControlPlane, SiteRecord
+from aigrid.live import reports, server, status
+from aigrid.live.control_plane import ControlPlane
+from aigrid.live.fabric.link import Kind
 from aigrid.store.served import registry_app
 
 BODY_LIMIT_BYTES = 1024 * 1024
@@ -62,43 +54,6 @@ class LoadRequest(_Strict):
 
     load: Annotated[float, Field(ge=0.0, le=1.0)]
     for_s: Annotated[float, Field(gt=0.0, le=3600.0)] = 30.0
-
-
-class JoinRequest(_Strict):
-    """A site introduces itself."""
-
-    site: dict[str, Any]
-    url: str
-    pid: int
-    incarnation: str
-
-
-class BeatRequest(_Strict):
-    """A site's heartbeat; `incarnation` tells a restarted site from the one that died."""
-
-    incarnation: str
-    beat: dict[str, Any]
-
-
-class SiteRequest(_Strict):
-    """Names a site."""
-
-    site: str
-
-
-class DemandRequest(_Strict):
-    """What a gateway was asked for since it last told; see `core.events.DemandSeen`."""
-
-    rows: Annotated[list[dict[str, Any]], Field(max_length=DEMAND_ROWS_LIMIT)]
-
-
-class GatewayRequest(_Strict):
-    """A gateway's counters since its start."""
-
-    requests_total: int
-    errors_total: int
-    retries_total: int
-    in_flight: int
 
 
 def control_app(plane: ControlPlane) -> FastAPI:
@@ -243,45 +198,13 @@ def _grid_routes(app: FastAPI, plane: ControlPlane) -> None:
 
     guard = [Depends(member)]
 
-    @app.post("/grid/v1/join", dependencies=guard, include_in_schema=False)
-    async def join(request: JoinRequest) -> dict[str, Any]:
-        site: Site = from_plain(Site, request.site, "join")
-        plane.records[site.name] = SiteRecord(
-            request.url, request.pid, request.incarnation, site.kind, site.region, site.parent
-        )
-        plane.board.clear(site.name)
-        await plane.handle(SiteJoined(site))
-        return plane.board.orders(site.name)
-
-    @app.post("/grid/v1/heartbeat", dependencies=guard, include_in_schema=False)
-    async def heartbeat(request: BeatRequest) -> dict[str, Any]:
-        beat: Heartbeat = from_plain(Heartbeat, request.beat, "heartbeat")
-        record = plane.records.get(beat.site)
-        if record is None or record.incarnation != request.incarnation:
-            return plane.board.orders(beat.site) | {"join": True}
-        plane.note_errors(beat)
-        await plane.handle(beat)
-        return plane.board.orders(beat.site)
-
-    @app.post("/grid/v1/leave", dependencies=guard, include_in_schema=False)
-    async def leave(request: SiteRequest) -> dict[str, str]:
-        await plane.handle(SiteLeft(request.site))
-        return {"left": request.site}
-
-    @app.post("/grid/v1/unreachable", dependencies=guard, include_in_schema=False)
-    async def unreachable(request: SiteRequest) -> dict[str, str]:
-        await plane.handle(SiteUnreachable(request.site))
-        return {"noted": request.site}
-
-    @app.post("/grid/v1/gateway", dependencies=guard, include_in_schema=False)
-    async def gateway(request: GatewayRequest) -> dict[str, str]:
-        plane.note_gateway(request.model_dump())
-        return {"noted": "gateway"}
-
-    @app.post("/grid/v1/demand", dependencies=guard, include_in_schema=False)
-    async def demand(request: DemandRequest) -> dict[str, str]:
-        plane.world.post(from_plain(DemandSeen, request.model_dump(), "demand"))
-        return {"noted": "demand"}
+    @app.post("/grid/v1/{kind}", dependencies=guard, include_in_schema=False)
+    async def report(kind: Kind, request: Request) -> dict[str, Any]:
+        try:
+            body = json.loads(await request.body())
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequestError(f"report {kind}: {error}") from error
+        return await reports.take(plane, kind, body)
 
     @app.get("/grid/v1/routes", dependencies=guard, include_in_schema=False)
     async def routes(after: int = -1, wait_s: float = 10.0) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from aigrid.control import retry
 from aigrid.control.asked import Asked
 from aigrid.control.retry import RetryBudget, RetryPolicy
 from aigrid.core.codec import to_plain
-from aigrid.core.errors import OverloadedError
+from aigrid.core.errors import OverloadedError, UnavailableError
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer, TryNextError
+from aigrid.live.fabric.link import Kind
 from aigrid.live.limits import Limits
 from aigrid.live.links import Links
 from aigrid.live.relay import Journey
@@ -128,7 +129,7 @@ class Forwarder:
         """Tell the control plane what was asked for since the last time, if anything was."""
         seen = self.asked.take()
         if seen is not None:
-            await self.report("/grid/v1/demand", to_plain(seen))
+            await self.report("demand", to_plain(seen))
 
     def _note_retry(self, site: str, reason: TryNextError) -> None:
         self.retries += 1
@@ -138,7 +139,7 @@ class Forwarder:
         return retry.take(self.policy, self.budget, time.monotonic())
 
     def _tell_gone(self, site: str) -> None:
-        self._report_soon("/grid/v1/unreachable", {"site": site})
+        self._report_soon("unreachable", {"site": site})
 
     def stats(self) -> dict[str, Any]:
         """Counters since start, for `aigrid status`."""
@@ -150,23 +151,15 @@ class Forwarder:
             "in_flight": self.open_requests,
         }
 
-    async def report(self, path: str, body: dict[str, Any]) -> None:
+    async def report(self, kind: Kind, body: dict[str, Any]) -> None:
         """Tell the control plane something; it may be away."""
-        session = self.links.session
-        assert session is not None
         try:
-            async with session.post(
-                self.mirror.control_url + path,
-                json=body,
-                headers={"authorization": f"Bearer {self.token}"},
-                timeout=aiohttp.ClientTimeout(total=5),
-            ) as response:
-                await response.read()
-        except (TimeoutError, aiohttp.ClientError) as error:
-            logger.debug("control plane does not take %s: %s", path, error)
+            await self.mirror.fabric.tell(kind, "gateway", body)
+        except UnavailableError as error:
+            logger.debug("control plane does not take %s: %s", kind, error)
 
-    def _report_soon(self, path: str, body: dict[str, Any]) -> None:
+    def _report_soon(self, kind: Kind, body: dict[str, Any]) -> None:
         if len(self.reports) < REPORTS_LIMIT:
-            task = asyncio.create_task(self.report(path, body))
+            task = asyncio.create_task(self.report(kind, body))
             self.reports.add(task)
             task.add_done_callback(self.reports.discard)

@@ -95,9 +95,9 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        async with self.forwarder.open() as session:
+        async with self.forwarder.open():
             tasks = [
-                asyncio.create_task(self.mirror.follow(session)),
+                asyncio.create_task(self.mirror.follow()),
                 asyncio.create_task(server.every(REPORT_PERIOD_S, self._report)),
                 asyncio.create_task(server.every(DEMAND_PERIOD_S, self.forwarder.tell_demand)),
             ]
@@ -194,7 +194,7 @@ class Gateway:
         return digest
 
     async def _report(self) -> None:
-        await self.forwarder.report("/grid/v1/gateway", self.forwarder.stats())
+        await self.forwarder.report("gateway", self.forwarder.stats())
 
 
 def _respond(request: Request, attempt: Attempt, answer: Answer | StreamedAnswer) -> Response:

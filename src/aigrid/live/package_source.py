@@ -39,5 +39,14 @@ class RegistrySource:
         files = self.folder / "packages" / digest.partition(":")[2]
         layout = Layout(self.folder / "oci")
         install(reference, layout, files, self.trusted_keys, Credentials(token=self.token))
-        raw = json.loads((files / SERVICE_FILE).read_text())
-        return ServiceSpec.from_dict(raw, f"package {digest}: {SERVICE_FILE}"), files
+        return read_service(files, digest), files
+
+
+def read_service(files: Path, digest: str) -> ServiceSpec:
+    """What an installed package says of its service.
+
+    Raises:
+        ConfigurationError: its service file is not one.
+    """
+    raw = json.loads((files / SERVICE_FILE).read_text())
+    return ServiceSpec.from_dict(raw, f"package {digest}: {SERVICE_FILE}")

@@ -7,11 +7,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-
 from aigrid.control import admit
-from aigrid.core.errors import NotFoundError
+from aigrid.core.errors import AigridError, NotFoundError
 from aigrid.core.routing import RoutingTable
+from aigrid.live.fabric.by_http import HttpLink
+from aigrid.live.fabric.link import Link
 from aigrid.live.health import Health
 from aigrid.live.outage import Outage
 
@@ -26,11 +26,13 @@ class RouteMirror:
     Attributes:
         control_url: the control plane.
         token: the grid's token.
+        link: to the control plane; its own HTTP where None is given.
         health: which replicas are left alone.
     """
 
     control_url: str
     token: str
+    link: Link | None = None
     version: int = -1
     table: RoutingTable = field(default_factory=RoutingTable)
     urls: dict[str, str] = field(default_factory=dict)
@@ -73,25 +75,26 @@ class RouteMirror:
             self._known[key] = [(site, weight) for site, weight in found if site in self.urls]
         return self._known[key]
 
-    async def follow(self, session: aiohttp.ClientSession) -> None:
+    @property
+    def fabric(self) -> Link:
+        """The link, made on first use."""
+        if self.link is None:
+            self.link = HttpLink(self.control_url, self.token)
+        return self.link
+
+    async def follow(self) -> None:
         """Keep polling until cancelled; while the control plane is away the old table serves."""
         away = Outage("control plane", logger)
-        while True:
-            try:
-                await self._poll(session)
-                away.over()
-            except (TimeoutError, aiohttp.ClientError, KeyError, ValueError) as error:
-                away.note(error)
-                await asyncio.sleep(0.1)
-
-    async def _poll(self, session: aiohttp.ClientSession) -> None:
-        async with session.get(
-            f"{self.control_url}/grid/v1/routes",
-            params={"after": str(self.version), "wait_s": str(LONG_POLL_S)},
-            headers={"authorization": f"Bearer {self.token}"},
-            timeout=aiohttp.ClientTimeout(total=LONG_POLL_S + 5),
-        ) as response:
-            response.raise_for_status()
-            answer = await response.json()
-        if answer["version"] != self.version:
-            self.install(answer)
+        await self.fabric.open()
+        try:
+            while True:
+                try:
+                    answer = await self.fabric.routes(self.version, LONG_POLL_S)
+                    if answer["version"] != self.version:
+                        self.install(answer)
+                    away.over()
+                except (AigridError, KeyError, ValueError) as error:
+                    away.note(error)
+                    await asyncio.sleep(0.1)
+        finally:
+            await self.fabric.close()

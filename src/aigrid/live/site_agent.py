@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import aiohttp
-
 from aigrid.core.codec import to_plain
-from aigrid.core.errors import UnavailableError
+from aigrid.core.errors import AigridError, UnavailableError
 from aigrid.core.events import Heartbeat
 from aigrid.core.site import Site
+from aigrid.live.fabric.by_http import HttpLink
+from aigrid.live.fabric.link import Link
 from aigrid.live.outage import Outage
 from aigrid.live.replicas import PackageSource, ReplicaSet
 from aigrid.radio.counters import RadioCounters, RadioStatus
@@ -53,6 +53,7 @@ class SiteAgent:
         counters: files of the cells' radio front-ends.
         yields: whether AI yields to the radio.
         next_share: what the share is forecast to fall to soon; 1 for no notice.
+        link: to the control plane; its own HTTP where None is given.
         leaving: the process is about to end: answers shall go on elsewhere.
     """
 
@@ -65,6 +66,7 @@ class SiteAgent:
     yields: bool = True
     incarnation: str = field(default_factory=lambda: uuid4().hex)
     next_share: float = 1.0
+    link: Link | None = None
     leaving: bool = False
     replicas: ReplicaSet = field(init=False)
     _radios: dict[Path, RadioCounters] = field(default_factory=dict)
@@ -165,20 +167,22 @@ class SiteAgent:
 
     async def _talk(self) -> None:
         """Join, then beat. While the control plane is away, the last orders stand."""
-        timeout = aiohttp.ClientTimeout(total=5)
-        headers = {"authorization": f"Bearer {self.grid_token}"}
-        async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-            joined, away = False, Outage("control plane", logger)
+        link = self.link or HttpLink(self.control_url, self.grid_token)
+        joined, away = False, Outage("control plane", logger)
+        await link.open()
+        try:
             while True:
                 began = time.monotonic()
                 try:
-                    orders = await (self._beat(session) if joined else self._join(session))
+                    orders = await (self._beat(link) if joined else self._join(link))
                     joined = not orders["join"]
                     self._obey(orders)
                     away.over()
-                except (TimeoutError, aiohttp.ClientError, KeyError, ValueError) as error:
+                except (AigridError, KeyError, ValueError) as error:
                     away.note(error)
                 await asyncio.sleep(max(0.0, began + HEARTBEAT_S - time.monotonic()))
+        finally:
+            await link.close()
 
     def _obey(self, orders: dict[str, Any]) -> None:
         if orders["join"]:
@@ -198,16 +202,16 @@ class SiteAgent:
             self._drained_by_s = time.monotonic() + notice_s / 2
         self.next_share = next_share
 
-    async def _join(self, session: aiohttp.ClientSession) -> dict[str, Any]:
+    async def _join(self, link: Link) -> dict[str, Any]:
         body = {
             "site": to_plain(self.site),
             "url": self.url,
             "pid": os.getpid(),
             "incarnation": self.incarnation,
         }
-        return await self._post(session, "/grid/v1/join", body)
+        return await link.tell("join", self.site.name, body)
 
-    async def _beat(self, session: aiohttp.ClientSession) -> dict[str, Any]:
+    async def _beat(self, link: Link) -> dict[str, Any]:
         radio = self.radio_beat()
         beat = Heartbeat(
             site=self.site.name,
@@ -218,12 +222,4 @@ class SiteAgent:
             replicas=self.replicas.reports(),
         )
         body = {"incarnation": self.incarnation, "beat": to_plain(beat)}
-        return await self._post(session, "/grid/v1/heartbeat", body)
-
-    async def _post(
-        self, session: aiohttp.ClientSession, path: str, body: dict[str, Any]
-    ) -> dict[str, Any]:
-        async with session.post(self.control_url + path, json=body) as response:
-            response.raise_for_status()
-            answer: dict[str, Any] = await response.json()
-            return answer
+        return await link.tell("heartbeat", self.site.name, body)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aigrid.core.errors import IntegrityError, InvalidRequestError, NotFoundError
@@ -56,11 +56,40 @@ def install(
     digest = reference.digest
     if not digest:
         raise InvalidRequestError(f"{reference} names no digest", next_step="add @sha256:<hex>")
+
+    def pull() -> None:
+        Registry(reference, credentials, limits).pull(layout, digest)
+
+    return install_from(pull, digest, layout, dest, trusted_keys)
+
+
+def install_from(
+    pull: Callable[[], object],
+    digest: str,
+    layout: Layout,
+    dest: Path,
+    trusted_keys: Sequence[Path],
+) -> Verified:
+    """`install`, with any way of getting a package into the layout.
+
+    Args:
+        pull: has the package and its signatures in the layout when it returns; called only where
+            they are not there intact.
+        digest: of the package.
+        layout: the site's own.
+        dest: appears complete and verified, or not at all.
+        trusted_keys: public key files.
+
+    Raises:
+        IntegrityError: wrong bytes, no signature, or none by a trusted key.
+        AigridError: whatever `pull` raises.
+        StorageError: the disk is full.
+    """
     with contextlib.suppress(IntegrityError, NotFoundError):
         return _verified(layout, dest, digest, trusted_keys)
     with contextlib.suppress(IntegrityError, NotFoundError):
         return _place(layout, dest, digest, trusted_keys)
-    Registry(reference, credentials, limits).pull(layout, digest)
+    pull()
     return _place(layout, dest, digest, trusted_keys)
 
 
