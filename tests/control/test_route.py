@@ -37,8 +37,7 @@ def test_weights_sum_to_one_or_nothing_and_only_those_that_serve_have_any(
     seed, sites, services, width
 ):
     state = states(seed, sites, services)
-    reach = route.candidates(state, width)
-    table = route.table(Policy(), state, reach, route.RoutingTable())
+    table = route.table(Policy(), state, route.ways(state, width), route.RoutingTable())
     sums = table.weight.sum(axis=2)
     assert np.all(np.isclose(sums, 1.0, atol=1e-5) | (sums == 0.0))
     for o, m, k in np.argwhere(table.weight > 0).tolist():
@@ -63,6 +62,30 @@ def test_an_origin_comes_first_among_its_candidates_and_nobody_twice(seed, sites
         named = line[line >= 0]
         assert len(set(named.tolist())) == len(named)
         assert np.all(line[len(named) :] == -1)
+
+
+def test_a_root_leaves_what_it_cannot_serve_to_those_below_it():
+    orchestrator = grids.grid(("h", "t1", "t2"))
+    reach = route.candidates(orchestrator.state, 4)
+    names = orchestrator.state.site_names
+    row = names.index("h")
+    assert {names[at] for at in reach[row + 1] if at >= 0} == {"h", "t1", "t2"}
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 9))
+def test_a_service_with_rules_has_candidates_where_it_may_run_and_only_there(seed, sites, width):
+    state = states(seed, sites, 2)
+    region = int(state.sites.region[seed % sites])
+    state.services.regions[1] = (region,)
+    anywhere, ruled = route.ways(state, width).reach
+    allowed = np.flatnonzero(state.sites.region[:sites] == region)
+    for line, free in zip(ruled, anywhere, strict=True):
+        named = line[line >= 0].tolist()
+        assert len(set(named)) == len(named) == min(width, len(allowed))
+        assert set(named) <= set(allowed.tolist())
+        # Those that may keep their order, and come before the others.
+        kept = [row for row in free.tolist() if row in allowed]
+        assert named[: len(kept)] == kept
 
 
 def test_siblings_take_turns_so_that_neighbours_do_not_share_one_favourite():

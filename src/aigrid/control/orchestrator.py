@@ -54,9 +54,7 @@ class Orchestrator:
         self.routes_at_s = -1e18
         self.history = History()
         self.placed_s = -1e18
-        self._reach = np.zeros((1, self.policy.candidates), np.int32)
-        self._paths = np.zeros(self._reach.shape, np.float32)
-        self._topology_stale = True
+        self._ways: route.Ways | None = None
         self._came = False
         self.routes_stale = True
         self._handlers: dict[type, Callable[[float, Any], Iterator[Command]]] = {
@@ -97,7 +95,7 @@ class Orchestrator:
         sites.share[row] = 0.0 if sites.has_radio[row] else 1.0
         sites.next_share[row] = 1.0
         sites.share_set_s[row] = now_s
-        self._topology_stale = self._came = True
+        self._ways, self._came = None, True
         yield from self._set_status(row, UP)
         yield SetShare(event.site.name, float(sites.share[row]))
         yield from self._place(now_s, only=row)
@@ -169,7 +167,7 @@ class Orchestrator:
         self.state.replicas.started[asked, column] = NO_VERSION
         self.state.replicas.failures[:, column] = 0
         self.state.replicas.failed[:, column] = NO_VERSION
-        self.routes_stale = True
+        self._ways, self.routes_stale = None, True
         yield from self._place(now_s)
 
     def _service_undeployed(self, now_s: float, event: ServiceUndeployed) -> Iterator[Command]:
@@ -329,15 +327,13 @@ class Orchestrator:
         self._came = False
         if not (due or self.routes_stale or at_once):
             return
-        if self._topology_stale:
-            self._reach = route.candidates(self.state, self.policy.candidates)
-            self._paths = route.paths_ms(self.state, self._reach)
-            self._topology_stale = False
+        if self._ways is None:
+            self._ways = route.ways(self.state, self.policy.candidates)
         demand.note_residence(self.state)
         self.routes_at_s, self.routes_stale = now_s, False
         # Damped from the table weighed last, not from the one published last: else a move whose
         # damped half is too small to publish would never be made.
-        self.weighed = route.table(self.policy, self.state, self._reach, self.weighed, self._paths)
+        self.weighed = route.table(self.policy, self.state, self._ways, self.weighed)
         if route.changed(self.policy, self.weighed, self.routes):
             self.routes = self.weighed
             self.routes_version += 1

@@ -135,5 +135,7 @@ def allowed(state: GridState, rows: slice) -> BoolColumn:
     may = np.ones((len(state.sites.region[rows]), state.service_count), np.bool_)
     for column, regions in enumerate(state.services.regions):
         if regions:
-            may[:, column] = np.isin(state.sites.region[rows], regions)
+            may[:, column] = False
+            for region in regions:
+                may[:, column] |= state.sites.region[rows] == region
     return may

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +22,7 @@ LEAST_PART = 1e-3
 
 __all__ = [
     "FIBRE_MS_PER_KM",
+    "Ways",
     "candidates",
     "capacity",
     "changed",
@@ -31,6 +35,7 @@ __all__ = [
     "table",
     "wait_ms",
     "waterfill",
+    "ways",
 ]
 
 
@@ -44,8 +49,46 @@ def one_way_ms(
     return distance_km * FIBRE_MS_PER_KM
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ways:
+    """Who may serve whom; it changes with sites and with the rules of services only.
+
+    Attributes:
+        reach: for each service, (1 + sites, K) of `candidates`.
+        paths: for each service, (1 + sites, K) of `paths_ms`.
+        candidate: (1 + sites, services, K), the same as the routing table has it.
+    """
+
+    reach: tuple[NDArray[np.int32], ...]
+    paths: tuple[NDArray[np.float32], ...]
+    candidate: NDArray[np.int32]
+
+
+def ways(state: GridState, width: int) -> Ways:
+    """The ways of all services. One that may not run everywhere has candidates where it may."""
+    anywhere = candidates(state, width)
+    found: dict[tuple[int, ...], tuple[NDArray[np.int32], NDArray[np.float32]]] = {}
+    found[()] = anywhere, paths_ms(state, anywhere)
+    for regions in state.services.regions:
+        if regions not in found:
+            kept = _within(
+                state, anywhere, np.isin(state.sites.region[: state.site_count], regions)
+            )
+            found[regions] = (kept, paths_ms(state, kept))
+    each = [found[regions] for regions in state.services.regions]
+    shape = (len(anywhere), 0, anywhere.shape[1])
+    return Ways(
+        reach=tuple(reach for reach, _ in each),
+        paths=tuple(paths for _, paths in each),
+        candidate=np.stack([r for r, _ in each], axis=1) if each else np.zeros(shape, np.int32),
+    )
+
+
 def candidates(state: GridState, width: int) -> NDArray[np.int32]:
     """The sites that each origin may be served by, see `reach`.
+
+    Where `reach` names fewer than `width`, those below the origin follow, then any others from the
+    root down: a root that is full, or gone, leaves its requests to whoever can serve.
 
     Returns:
         (1 + sites, width) int32 rows of sites, -1 past the last; the row of `*` comes first and
@@ -56,7 +99,39 @@ def candidates(state: GridState, width: int) -> NDArray[np.int32]:
     by_kind = np.argsort(state.sites.kind[:count], kind="stable").astype(np.int32)
     table[0, : min(width, count)] = by_kind[:width]
     table[1:] = reach(state.sites.parent[:count], state.sites.kind[:count], width)
+    for row in np.flatnonzero(table[1:, -1] < 0).tolist():
+        below = np.flatnonzero(state.sites.parent[:count] == row)
+        _fill(table[1 + row], (*below[:width].tolist(), *by_kind[: 2 * width].tolist()))
     return table
+
+
+def _fill(line: NDArray[np.int32], more: Iterable[int]) -> None:
+    """Put those of `more` that are not there into what is free of a line, first come first."""
+    used = int((line >= 0).sum())
+    for site in more:
+        if used == len(line):
+            return
+        if site not in line[:used]:
+            line[used] = site
+            used += 1
+
+
+def _within(
+    state: GridState, reach: NDArray[np.int32], allowed: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """The candidates that are allowed; in the place of others, allowed ones from the root down."""
+    if not len(allowed):
+        return reach
+    width = reach.shape[1]
+    rows = np.flatnonzero(allowed)
+    order = rows[np.argsort(state.sites.kind[rows], kind="stable")][:width].astype(np.int32)
+    kept = np.where((reach >= 0) & allowed[reach], reach, np.int32(-1))
+    more = np.broadcast_to(order, (len(reach), len(order))).copy()
+    for at, site in enumerate(order):
+        more[(kept == site).any(axis=1), at] = -1
+    wide = np.concatenate([kept, more], axis=1)
+    first = np.argsort(wide < 0, axis=1, kind="stable")[:, :width]
+    return np.ascontiguousarray(np.take_along_axis(wide, first, axis=1))
 
 
 def paths_ms(state: GridState, table: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -116,37 +191,29 @@ def wait_ms(state: GridState) -> FloatColumn:
     return 1000.0 * state.replicas.waiting[:sites, :services] / ended_per_s
 
 
-def table(
-    policy: Policy,
-    state: GridState,
-    reach: NDArray[np.int32],
-    previous: RoutingTable,
-    paths: NDArray[np.float32] | None = None,
-) -> RoutingTable:
+def table(policy: Policy, state: GridState, ways: Ways, previous: RoutingTable) -> RoutingTable:
     """The routing table for now.
 
     Args:
         policy: dials.
         state: the grid.
-        reach: (1 + sites, K) of `candidates`.
+        ways: who may serve whom.
         previous: the table weighed last; its weights damp the new ones.
-        paths: (1 + sites, K) of `paths_ms`; None to reckon them anew.
 
     Returns:
         a table in which only sites that are up, serve and have a share stand with a weight.
     """
-    shape = (len(reach), state.service_count, reach.shape[1])
-    old, weight = _aligned(state, reach, previous, shape), np.zeros(shape, np.float32)
-    hop = paths_ms(state, reach) if paths is None else paths
+    candidate = ways.candidate
+    old, weight = _aligned(state, candidate, previous), np.zeros(candidate.shape, np.float32)
     spare, wait = spare_per_s(policy, state), wait_ms(state)
-    for s in range(state.service_count):
+    for s, (rows, paths) in enumerate(zip(ways.reach, ways.paths, strict=True)):
         before = None if old is None else np.ascontiguousarray(old[:, s])
-        weight[:, s] = _one_service(policy, state, s, reach, hop, spare[:, s], wait[:, s], before)
+        weight[:, s] = _one_service(policy, state, s, rows, paths, spare[:, s], wait[:, s], before)
     return RoutingTable(
         origins=(ANY_ORIGIN, *state.site_names),
         services=tuple(state.service_names),
         sites=tuple(state.site_names),
-        candidate=np.repeat(reach[:, None, :], state.service_count, axis=1).astype(np.int32),
+        candidate=candidate,
         weight=weight,
     )
 
@@ -182,22 +249,23 @@ def _one_service(
 
 
 def _aligned(
-    state: GridState, reach: NDArray[np.int32], previous: RoutingTable, shape: tuple[int, ...]
+    state: GridState, candidate: NDArray[np.int32], previous: RoutingTable
 ) -> NDArray[np.float32] | None:
     """The previous weights in the new table's shape; None where the tables do not match."""
-    same = previous.sites == tuple(state.site_names) and previous.candidate.shape == shape
-    if same and previous.candidate.size and np.array_equal(previous.candidate[:, 0, :], reach):
-        return previous.weight
-    return None
+    if previous.sites != tuple(state.site_names) or not candidate.size:
+        return None
+    return previous.weight if _same(previous.candidate, candidate) else None
+
+
+def _same(one: NDArray[np.int32], other: NDArray[np.int32]) -> bool:
+    return one is other or np.array_equal(one, other)
 
 
 def changed(policy: Policy, new: RoutingTable, old: RoutingTable) -> bool:
     """Whether a table differs enough from the one in force to be published."""
     if (new.sites, new.services) != (old.sites, old.services):
         return True
-    if new.candidate.shape != old.candidate.shape or not np.array_equal(
-        new.candidate, old.candidate
-    ):
+    if not _same(new.candidate, old.candidate):
         return True
     if not new.weight.size:
         return False

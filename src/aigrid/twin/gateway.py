@@ -197,7 +197,8 @@ class SimulatedGateway:
             return
         self._close(attempt)
         attempt.site.line.cancel(job)
-        self._broke(attempt)
+        # It answers heartbeats, for all that is known here: whoever takes long is not gone.
+        self._give_to_next(attempt)
 
     def _close(self, attempt: _Attempt) -> None:
         self._at[attempt.site.name].remove(attempt)
@@ -223,9 +224,13 @@ class SimulatedGateway:
 
     def _broke(self, attempt: _Attempt) -> None:
         """The site cannot be reached, or left in mid-answer: say so, and try the next."""
+        self.simulation.post(SiteUnreachable(attempt.site.name))
+        self._give_to_next(attempt)
+
+    def _give_to_next(self, attempt: _Attempt) -> None:
+        """The site is tried last for a while; what it began to stream cannot be made anew."""
         name = attempt.site.name
         self._suspects[name] = self.simulation.now_s + self.physics.suspect_s
-        self.simulation.post(SiteUnreachable(name))
         if attempt.request.stream and attempt.job is not None and attempt.job.has_begun:
             self._leave(attempt)
             self._end(attempt.request, BROKEN, name)

@@ -10,6 +10,8 @@ of its share, and a slot that needs more than the rest is missed.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from aigrid.core.site import Cell
@@ -87,6 +89,8 @@ class SimulatedRadio:
         """The high quantile of what slots needed since the last call, in cores."""
         if self._window:
             together = np.concatenate(self._window)
-            self.need_cores = float(np.quantile(together, NEED_QUANTILE, method="higher"))
+            # The quantile by the method "higher"; numpy's own takes ten times as long.
+            at = math.ceil(NEED_QUANTILE * (len(together) - 1))
+            self.need_cores = float(np.partition(together, at)[at])
             self._window = []
         return self.need_cores

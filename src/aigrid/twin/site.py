@@ -23,7 +23,8 @@ from aigrid.twin.uplink import Uplink
 class Held:
     """A service on a site; see `core.events.ReplicaReport`.
 
-    `damaged` says that what serves was loaded from damaged bytes: no site lets that happen.
+    `loading` says that `pending` takes memory already, `damaged` that what serves was loaded from
+    damaged bytes: no site lets that happen.
     """
 
     digest: str = ""
@@ -31,6 +32,7 @@ class Held:
     attempt: int = 0
     state: str = "starting"
     error: str = ""
+    loading: bool = False
     damaged: bool = False
 
 
@@ -219,30 +221,51 @@ class SimulatedSite:
             held = self.held.setdefault(service, Held())
             if digest == held.digest:
                 held.pending, held.state, held.attempt = "", "ready", attempt
+                held.loading = False
             elif attempt > held.attempt:
                 self._begin(service, held, digest, attempt)
 
     def _begin(self, service: str, held: Held, digest: str, attempt: int) -> None:
         """Pull a package, verify and load it; what serves goes on serving meanwhile."""
         held.pending, held.attempt, held.state, held.error = digest, attempt, "starting", ""
+        held.loading = False
         package, process = self._fetch(digest), self.incarnation
+
+        def goes_on() -> bool:
+            known = process == self.incarnation and self.held.get(service) is held
+            return known and held.attempt == attempt
+
         pull_s = package.size_mb / self._physics.link_mb_per_s
-        load_s = package.size_mb / self._physics.load_mb_per_s if self._sound(package) else 0.0
+        self._work(pull_s, goes_on, lambda: self._pulled(held, package, goes_on))
 
-        def finish() -> None:
-            if process == self.incarnation and self.held.get(service) is held:
-                self._finish(held, attempt, package)
+    def _work(self, for_s: float, goes_on: Callable[[], bool], then: Callable[[], None]) -> None:
+        self._simulation.after(for_s * max(self._slow), lambda: then() if goes_on() else None)
 
-        self._simulation.after((pull_s + load_s) * max(self._slow), finish)
-
-    def _finish(self, held: Held, attempt: int, package: SimulatedPackage) -> None:
-        if held.attempt != attempt:
-            return
+    def _pulled(self, held: Held, package: SimulatedPackage, goes_on: Callable[[], bool]) -> None:
+        """Verify; load beside what serves, or where memory does not suffice for both, instead."""
         if not self._sound(package):
             held.state, held.error = "failed", f"{package.reference}: bytes do not match the digest"
             return
+        if self.used_mb() + package.memory_mb > self.planned.site.memory_mb:
+            held.digest = ""
+        if self.used_mb() + package.memory_mb > self.planned.site.memory_mb:
+            # Another service is being replaced: there is room when it is done.
+            wait_s = self._physics.heartbeat_s
+            self._work(wait_s, goes_on, lambda: self._pulled(held, package, goes_on))
+            return
+        held.loading = True
+        load_s = package.size_mb / self._physics.load_mb_per_s
+        self._work(load_s, goes_on, lambda: self._loaded(held, package))
+
+    def _loaded(self, held: Held, package: SimulatedPackage) -> None:
         held.digest, held.pending, held.state = held.pending, "", "ready"
-        held.damaged = package.corrupt
+        held.loading, held.damaged = False, package.corrupt
+
+    def used_mb(self) -> int:
+        """Memory of what serves and of what is being loaded."""
+        found = [held.digest for held in self.held.values() if held.digest]
+        found += [held.pending for held in self.held.values() if held.loading]
+        return sum(self._fetch(digest).memory_mb for digest in found)
 
     def _sound(self, package: SimulatedPackage) -> bool:
         """Whether the bytes that were pulled have their digest."""

@@ -63,6 +63,7 @@ class TwinWorld:
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario, self.simulation, self.until_s = scenario, Simulation(), 0.0
         self.packages = {package.reference: package for package in scenario.packages}
+        self._references = {package.digest: package.reference for package in scenario.packages}
         self.requests: list[Request] = []
         self.ended: list[Request] = []
         self._book = OrderBook()
@@ -77,7 +78,7 @@ class TwinWorld:
                 scenario.physics,
                 self.simulation,
                 self._book,
-                self._fetch,
+                self.package_of,
                 SimulatedRadio(planned, scenario.physics, np.random.default_rng(radio))
                 if planned.profile
                 else None,
@@ -184,6 +185,7 @@ class TwinWorld:
         if package.reference in self.packages:
             raise ConflictError(f"package {package.reference} is in the store already")
         self.packages[package.reference] = package
+        self._references[package.digest] = package.reference
 
     def request(self, demand: Demand) -> Request:
         """One request of this kind, now."""
@@ -312,5 +314,6 @@ class TwinWorld:
             )
         return self.packages[reference]
 
-    def _fetch(self, digest: str) -> SimulatedPackage:
-        return next(p for p in self.packages.values() if p.digest == digest)
+    def package_of(self, digest: str) -> SimulatedPackage:
+        """The package of a digest, as the store has it now."""
+        return self.packages[self._references[digest]]

@@ -74,7 +74,7 @@ def _oldest(look: Look) -> int:
 def memory_held(look: Look) -> Finding | None:
     """Replicas that serve or load fit into their site's memory."""
     for site in look.sites:
-        used_mb = sum(look.package(d).memory_mb for d in _loaded(site))
+        used_mb = sum(look.package(digest).memory_mb for digest in _loaded(site))
         if used_mb > site.planned.site.memory_mb:
             seen = f"{used_mb} MB in {', '.join(sorted(site.held))}"
             limit = f"{site.planned.site.memory_mb} MB at most"
@@ -84,8 +84,7 @@ def memory_held(look: Look) -> Finding | None:
 
 def _loaded(site: SimulatedSite) -> list[str]:
     found = [held.digest for held in site.held.values() if held.digest]
-    pending = (h for h in site.held.values() if h.pending and h.state == "starting")
-    return found + [held.pending for held in pending]
+    return found + [held.pending for held in site.held.values() if held.loading]
 
 
 def compute_held(look: Look) -> Finding | None:

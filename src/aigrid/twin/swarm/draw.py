@@ -83,8 +83,8 @@ def draw(seed: int) -> Trial:
 def _physics(chance: Chance) -> Physics:
     between, scale = chance.between, chance.scale
     return Physics(
-        heartbeat_s=scale(0.5, 2.0),
-        tick_s=scale(0.3, 1.0),
+        heartbeat_s=scale(1.0, 2.5),
+        tick_s=scale(0.5, 1.0),
         link_mb_per_s=scale(30.0, 500.0),
         load_mb_per_s=scale(50.0, 500.0),
         tokens_per_core_s=scale(50.0, 500.0),

@@ -50,7 +50,7 @@ def _unplaced(look: Look) -> Finding | None:
         here = [package for package in wanted if may_run(package, site)]
         all_fit = _all_fit(everyone, site)
         for package in here:
-            if _serves(site, package):
+            if _serves(look, site, package):
                 placed.add(package.name)
             elif all_fit:
                 seen = f"{package.reference} is not served, though all that is wanted fits"
@@ -78,9 +78,11 @@ def _fits(package: SimulatedPackage, site: SimulatedSite) -> bool:
     return package.memory_mb <= site.planned.site.memory_mb
 
 
-def _serves(site: SimulatedSite, package: SimulatedPackage) -> bool:
+def _serves(look: Look, site: SimulatedSite, package: SimulatedPackage) -> bool:
     held = site.held.get(package.name)
-    return held is not None and held.digest == package.digest
+    if held is None or not held.digest:
+        return False
+    return look.package(held.digest).reference == package.reference
 
 
 def _unrouted(look: Look) -> Finding | None:

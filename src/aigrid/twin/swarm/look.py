@@ -106,7 +106,7 @@ class Look:
 
     def package(self, digest: str) -> SimulatedPackage:
         """The package of a digest."""
-        return next(p for p in self.grid.world.packages.values() if p.digest == digest)
+        return self.grid.world.package_of(digest)
 
     def is_up(self, site: str) -> bool:
         """Whether the control plane sees it."""
