@@ -40,6 +40,11 @@ FIRST_RECIPE = "recipes/first-light.yaml"
     type=Path,
     help="Record the run, for `aigrid rehearse --from-live DIR`.",
 )
+@click.option(
+    "--fabric",
+    metavar="URL",
+    help="Carry control traffic and packages over NATS JetStream, as nats://HOST:PORT.",
+)
 @click.option("--report-to", type=int, default=-1, hidden=True)
 @grid_options
 def up(
@@ -50,6 +55,7 @@ def up(
     topology: Path | None,
     recipe: str,
     record: Path | None,
+    fabric: str | None,
     report_to: int,
 ) -> None:
     """Start a grid on this machine: control plane, gateway, sites and their radios.
@@ -60,7 +66,9 @@ def up(
     from aigrid.app.up import settings_of
 
     found = find_bundled("scenarios", topology) if topology else None
-    settings = settings_of(setup.data, port=port, sites=sites, topology=found, record=record)
+    settings = settings_of(
+        setup.data, port=port, sites=sites, topology=found, record=record, fabric=fabric
+    )
     settings.planned_sites()
     if report_to >= 0:
         _run_reported(settings, recipe, report_to)
@@ -95,6 +103,8 @@ def _run_detached(setup: Setup, settings: GridSettings, recipe: str) -> None:
     arguments += ["--sites", settings.sites, "--recipe", recipe]
     if settings.topology:
         arguments += ["--topology", str(settings.topology.absolute())]
+    if settings.fabric:
+        arguments += ["--fabric", settings.fabric]
     if settings.record:
         arguments += ["--record", str(settings.record.absolute())]
     with progress_bars() as progress:

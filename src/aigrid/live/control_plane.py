@@ -70,12 +70,14 @@ class ControlPlane:
         tokens: who may do what.
         commit: of the code, for recordings.
         record: folder of recordings; the data directory's own where None.
+        fabric: URL of NATS; empty for HTTP alone.
     """
 
     paths: GridPaths
     tokens: Tokens
     commit: str = ""
     record: Path | None = None
+    fabric: str = ""
     board: Board = field(default_factory=Board)
     records: dict[str, SiteRecord] = field(default_factory=dict)
     gateway: dict[str, Any] = field(default_factory=dict)
@@ -109,13 +111,34 @@ class ControlPlane:
             self.world.post(self._deployed(deployment))
         thread = threading.Thread(target=self._decide, name="orchestrator", daemon=True)
         thread.start()
+        serving = self._serve_fabric()
         try:
             yield
         finally:
+            for task in serving:
+                task.cancel()
             self.world.end()
             self._wake_gateways()
             await loop.run_in_executor(None, thread.join, 2.0)
             self.recorder.close()
+
+    def _serve_fabric(self) -> list[asyncio.Task[None]]:
+        if not self.fabric:
+            return []
+        from aigrid.live.fabric.nats_control import NatsControl
+        from aigrid.live.fabric.nats_names import NatsServer
+
+        def wanted() -> set[str]:
+            return {deployment.digest for deployment in self.ledger.all()}
+
+        control = NatsControl(NatsServer(self.fabric), self, self.store.layout, wanted)
+        return [asyncio.create_task(control.run())]
+
+    async def take(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Handle a report that came over the fabric; see `live.reports.take`."""
+        from aigrid.live import reports  # it needs this module's nouns
+
+        return await reports.take(self, kind, body)
 
     def _decide(self) -> None:
         try:

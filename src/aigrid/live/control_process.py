@@ -17,7 +17,7 @@ def main(raw: dict[str, Any]) -> None:
     paths = GridPaths(Path(raw["data"]))
     tokens = Tokens(read_secret(paths.operator_token), read_secret(paths.grid_token))
     folder = Path(raw["record"]) if raw.get("record") else None
-    plane = ControlPlane(paths, tokens, raw["commit"], folder)
+    plane = ControlPlane(paths, tokens, raw["commit"], folder, raw["fabric"])
     warm.decide_once()  # a first start compiles: before anybody waits for an answer, not after
     bound = server.listen(raw["host"], raw["port"])
     server.run(server.serve(control_app(plane), bound, plane.stop_waiting))

@@ -28,7 +28,7 @@ from starlette.routing import Route
 from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
-from aigrid.live import idempotency, server
+from aigrid.live import fabric, idempotency, server
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.forward import Forwarder
 from aigrid.live.idempotency import Idempotency, Kept
@@ -51,6 +51,7 @@ class GatewaySettings:
         key_digests: SHA-256 (hex) of each key that clients may use.
         limits: of the data path.
         data: folder for what shall outlive the process; None keeps nothing.
+        fabric: URL of NATS; empty for the control plane's own HTTP.
     """
 
     control_url: str
@@ -58,6 +59,7 @@ class GatewaySettings:
     key_digests: tuple[str, ...]
     limits: Limits = field(default_factory=Limits)
     data: Path | None = None
+    fabric: str = ""
 
 
 @dataclass(slots=True)
@@ -71,7 +73,9 @@ class Gateway:
     idempotency: Idempotency = field(init=False)
 
     def __post_init__(self) -> None:
-        self.mirror = RouteMirror(self.settings.control_url, self.settings.grid_token)
+        control_url, token = self.settings.control_url, self.settings.grid_token
+        link = fabric.link_of(self.settings.fabric, "gateway", control_url, token)
+        self.mirror = RouteMirror(control_url, token, link)
         self.forwarder = Forwarder(self.mirror, self.settings.grid_token, self.settings.limits)
         data = self.settings.data
         path = data / "idempotency.sqlite" if data is not None else None
@@ -269,6 +273,7 @@ def main(raw: dict[str, Any]) -> None:
         grid_token=raw["grid_token"],
         key_digests=tuple(raw["key_digests"]),
         data=Path(raw["data"]) / "gateway",
+        fabric=raw["fabric"],
     )
     log = RequestLog.to_folder(raw.get("record", ""))
     bound = server.listen(raw["host"], raw["port"])

@@ -11,6 +11,8 @@ from aigrid.live.paths import GridPaths
 from aigrid.live.topology import from_counts, from_file
 from aigrid.radio.topology import PlannedSite
 
+FABRIC_PATTERN = r"^(|(nats|tls)://[^\s@,]+(,(nats|tls)://[^\s@,]+)*)$"
+
 
 class GridSettings(BaseModel):
     """What `aigrid up` decides.
@@ -23,6 +25,7 @@ class GridSettings(BaseModel):
         topology: a file that lists the sites.
         commit: of the code, for recordings.
         protection: what the radio asks of the operating system: `realtime`, `nice` or `off`.
+        fabric: `nats://HOST:PORT` for NATS JetStream; empty for the control plane's own HTTP.
         record: folder for a recording of the run, see `live.run_log`; None for none.
     """
 
@@ -35,6 +38,7 @@ class GridSettings(BaseModel):
     topology: Path | None = None
     commit: str = ""
     protection: str = "realtime"
+    fabric: Annotated[str, Field(pattern=FABRIC_PATTERN)] = ""
     record: Path | None = None
 
     @property

@@ -7,8 +7,7 @@ from typing import Any
 
 from aigrid.core.codec import from_plain
 from aigrid.core.site import Site
-from aigrid.live import server
-from aigrid.live.package_source import RegistrySource
+from aigrid.live import fabric, server
 from aigrid.live.paths import GridPaths, read_secret
 from aigrid.live.site_agent import SiteAgent
 from aigrid.live.site_api import SiteApi
@@ -26,12 +25,14 @@ def main(raw: dict[str, Any]) -> None:
         url=f"http://{raw['host']}:{bound.getsockname()[1]}",
         control_url=raw["control_url"],
         grid_token=token,
-        source=RegistrySource(
+        source=fabric.source_of(
+            raw["fabric"],
             raw["control_url"],
             token,
             paths.site(site.name),
             tuple(Path(key) for key in raw["trusted_keys"]),
         ),
+        link=fabric.link_of(raw["fabric"], site.name, raw["control_url"], token),
         counters=tuple(paths.counters(site.name, cell.name) for cell in site.cells),
         yields=raw["yields"],
     )

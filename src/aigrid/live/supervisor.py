@@ -18,7 +18,7 @@ from typing import Any
 
 from aigrid.core.codec import to_plain
 from aigrid.core.errors import AigridError, UnavailableError
-from aigrid.live import run_log, server
+from aigrid.live import fabric, run_log, server
 from aigrid.live.client import ControlClient
 from aigrid.live.paths import cache_folder, read_secret, write_json
 from aigrid.live.settings import GridSettings
@@ -91,6 +91,7 @@ class Supervisor:
             UnavailableError: a process does not come up; its log says why.
         """
         planned = self.settings.planned_sites()
+        fabric.check(self.settings.fabric)
         self.port = _free_port(self.settings.host, self.settings.port)
         self.control_port = _free_port(self.settings.host, 0)
         paths = self.settings.paths
@@ -113,6 +114,7 @@ class Supervisor:
         record = self.settings.record
         common = {"data": str(self.settings.data), "host": self.settings.host}
         common |= {"record": str(record.absolute())} if record else {}
+        common |= {"fabric": self.settings.fabric}
         self._add("control", common | {"port": self.control_port, "commit": self.settings.commit})
         grid_token = read_secret(self.settings.paths.grid_token)
         key = read_secret(self.settings.paths.api_key)
@@ -124,6 +126,7 @@ class Supervisor:
             "grid_token": grid_token,
             "key_digests": [hashlib.sha256(key.encode()).hexdigest()],
             "record": common.get("record", ""),
+            "fabric": self.settings.fabric,
         }
         self._add("gateway", gateway)
         trusted = [str(path) for path in Store(self.settings.paths.store).trusted_keys]

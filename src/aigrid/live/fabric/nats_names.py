@@ -70,6 +70,23 @@ class NatsServer:
             ) from error
 
 
+async def look(server: NatsServer) -> None:
+    """See that a server answers and keeps streams.
+
+    Raises:
+        UnavailableError: one of the two is not so.
+    """
+    client = await server.connect("aigrid check")
+    try:
+        await client.jetstream(timeout=CALL_TIMEOUT_S).account_info()
+    except AWAY as error:
+        raise UnavailableError(
+            f"fabric {server.url} has no JetStream: {error!r}", next_step="run `nats-server -js`"
+        ) from error
+    finally:
+        await client.close()
+
+
 async def _heard(error: Exception) -> None:
     """The calls themselves say that the server is away, and who waits for them logs it once."""
 
