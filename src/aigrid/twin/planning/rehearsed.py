@@ -1,0 +1,134 @@
+"""A plan as a network, and what its rehearsal finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.twin.country.network import Network
+from aigrid.twin.country.scenario import Country
+from aigrid.twin.fluid.rehearsal import policy_of, run_policy
+from aigrid.twin.fluid.threads import Threads
+from aigrid.twin.fluid.trace import Trace
+from aigrid.twin.models import money
+from aigrid.twin.models.device import Device
+from aigrid.twin.planning.model import Model
+from aigrid.twin.planning.solution import Solution, extras
+from aigrid.twin.policies import plan_of
+
+POLICY = "aigrid"
+RADIO_ONLY = "radio-only"
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """A planned network's day under the orchestrator.
+
+    Attributes:
+        slo_attainment: of all requests that came.
+        served: part of requests that were answered.
+        utilisation: of hubs and factories, busy with AI, mean over the day.
+        radio_miss_rate: slots that missed their deadline.
+        revenue_usd: a year's.
+        energy_usd: a year's, of hubs and factories, and of AI at towers.
+        ttft_ms_p99: of served requests.
+    """
+
+    slo_attainment: float
+    served: float
+    utilisation: float
+    radio_miss_rate: float
+    revenue_usd: float
+    energy_usd: float
+    ttft_ms_p99: float
+
+
+def planned_country(model: Model, found: Solution) -> Country:
+    """The country with what was bought, and towers without AI where none was."""
+    country, towers = model.country, model.towers
+    network = country.network
+    own = len(country.devices)
+    radio_rows = sorted({int(d) for d in network.device[network.cells > 0]})
+    bare = tuple(_radio_only(country, row) for row in radio_rows)
+    device, devices = network.device.astype(np.int64), network.devices.copy()
+    radio = network.cells > 0
+    first_bare = own + len(model.terms.devices)
+    for at, row in enumerate(radio_rows):
+        device[radio & (network.device == row)] = first_bare + at
+    serving = towers.row[found.tower >= 0]
+    device[serving] = network.device[serving]
+    devices[serving] += extras(found)[found.tower >= 0]
+    used = found.option >= 0
+    devices[model.site] = found.count
+    device[model.site[used]] = own + model.options.device[found.option[used]]
+    return replace(
+        country,
+        devices=country.devices + model.terms.devices + bare,
+        network=replace(network, device=device.astype(np.int8), devices=devices),
+    )
+
+
+def _radio_only(country: Country, row: int) -> Device:
+    """A tower's computer that does the radio, and has no memory for a model."""
+    network = country.network
+    mean = float(network.devices[(network.device == row) & (network.cells > 0)].mean())
+    return replace(
+        country.devices[row],
+        name=RADIO_ONLY,
+        memory_gb=0.0,
+        capital_usd=country.money.radio_only_tower_usd / max(mean, 1e-9),
+        source="money.radio_only_tower_usd",
+    )
+
+
+def rehearse_plan(
+    model: Model,
+    found: Solution,
+    seed: int,
+    workers: int = 1,
+    heard: Callable[[int], None] | None = None,
+) -> Rehearsed:
+    """The planned network's day, under the policy that runs live.
+
+    Raises:
+        RuleBrokenError: the twin broke a rule.
+    """
+    country = planned_country(model, found)
+    with Threads(workers) as threads:
+        outcome, sums = run_policy(
+            country,
+            plan_of(POLICY),
+            policy_of(country),
+            seed,
+            threads,
+            Trace(f"plan {country.name} {seed}"),
+            {},
+            (lambda _, minute: heard(minute)) if heard else None,
+        )
+    busy = sums.busy_sum / country.minutes
+    bought = float(country.network.devices[model.site].sum())
+    return Rehearsed(
+        slo_attainment=outcome.slo_attainment,
+        served=outcome.served / max(outcome.requests, 1e-9),
+        utilisation=float(busy[model.site].sum()) / max(bought, 1e-9),
+        radio_miss_rate=outcome.radio_miss_rate,
+        revenue_usd=outcome.money["whole_site:ai_revenue_usd"],
+        energy_usd=_energy_usd(model, found, country, busy),
+        ttft_ms_p99=outcome.ttft_ms_p99,
+    )
+
+
+def _energy_usd(
+    model: Model, found: Solution, country: Country, busy: NDArray[np.float64]
+) -> float:
+    network: Network = country.network
+    idle = np.array([d.idle_w for d in country.devices])[network.device]
+    slope = np.array([d.peak_w - d.idle_w for d in country.devices])[network.device]
+    watts = slope * busy
+    watts[model.site] += idle[model.site] * network.devices[model.site]
+    watts[model.towers.row] += idle[model.towers.row] * extras(found)
+    kwh = money.energy_kwh(watts, money.HOURS_A_YEAR, country.money.pue)
+    return kwh * country.money.usd_per_kwh
