@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from aigrid.control.policy import Policy
 from aigrid.core.state import BoolColumn, FloatColumn
 
+# No check for division by zero in loops: every divisor is looked at before.
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Part of a site's leftover that its services get alike, whatever is wanted of them here: load may
 # overflow from elsewhere.
 EVEN_PART = 0.25
@@ -58,7 +60,7 @@ def split(
     return spare
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _split(compute, wanted, work_s, resident, fill):  # type: ignore[no-untyped-def]
     sites, services = wanted.shape
     spare = np.zeros((sites, services))
@@ -132,7 +134,7 @@ def waterfill(
     return weight
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _room(spare, site_ms, slo_ms):  # type: ignore[no-untyped-def]
     """What each site has to spare, bent by how it does, and how late it is; 0 and inf if shut."""
     room, late_ms = np.zeros(len(spare)), np.full(len(spare), np.inf, np.float32)
@@ -143,7 +145,7 @@ def _room(spare, site_ms, slo_ms):  # type: ignore[no-untyped-def]
     return room, late_ms
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _timely(reach, demand, late_ms, hop_ms, slo_ms, bits):  # type: ignore[no-untyped-def]
     """Bits of each origin's candidates that keep the promise; none where nobody asks."""
     limit_ms, shut_ms = np.float32(slo_ms), np.float32(np.inf)
@@ -156,7 +158,7 @@ def _timely(reach, demand, late_ms, hop_ms, slo_ms, bits):  # type: ignore[no-un
         bits[origin] = found if demand[origin] > 0.0 else 0
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _slow(reach, late_ms, hop_ms, origin, done):  # type: ignore[no-untyped-def]
     """The fastest candidate not in the bit set `done`; -1: none."""
     best, best_ms = -1, np.inf
@@ -169,7 +171,7 @@ def _slow(reach, late_ms, hop_ms, origin, done):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _first(bits):  # type: ignore[no-untyped-def]
     """Place of the lowest bit; bits are not 0."""
     at = 0
@@ -178,7 +180,7 @@ def _first(bits):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _choose(reach, late_ms, hop_ms, bits, done, choice, asking):  # type: ignore[no-untyped-def]
     """The next candidate of each origin that asks; returns how many have one, first in `asking`."""
     asked = 0
@@ -195,7 +197,7 @@ def _choose(reach, late_ms, hop_ms, bits, done, choice, asking):  # type: ignore
     return asked
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _drain(left, applied):  # type: ignore[no-untyped-def]
     """Take what is applied for; `applied` becomes the part of it that was there."""
     for site in range(len(left)):
@@ -205,7 +207,7 @@ def _drain(left, applied):  # type: ignore[no-untyped-def]
             applied[site] = part
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _pour(  # type: ignore[no-untyped-def]
     reach, demand, left, applied, late_ms, hop_ms, bits, weight
 ):
@@ -233,7 +235,7 @@ def _pour(  # type: ignore[no-untyped-def]
             break
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _spread(reach, room, origin, weight):  # type: ignore[no-untyped-def]
     """In proportion to room; the sum."""
     total = np.float32(0.0)
@@ -244,7 +246,7 @@ def _spread(reach, room, origin, weight):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _doors(reach, demand, left, applied, each, bits, weight):  # type: ignore[no-untyped-def]
     """Leave in `bits` the candidates in time that have room and are not needed.
 
@@ -264,7 +266,7 @@ def _doors(reach, demand, left, applied, each, bits, weight):  # type: ignore[no
     _drain(left, applied)
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _second(reach, late_ms, hop_ms, origin, weight):  # type: ignore[no-untyped-def]
     """Give the fastest candidate but the only one in use a little, where there is one."""
     only = 0
@@ -277,62 +279,63 @@ def _second(reach, late_ms, hop_ms, origin, weight):  # type: ignore[no-untyped-
     return np.float32(0.0)
 
 
-@njit(cache=True, nogil=True)
-def _open(candidates, each, fits, doors, weight):  # type: ignore[no-untyped-def]
-    """Move a small part of an origin's load to its doors; sum and number of its weights."""
-    total, used = np.float32(0.0), 0
-    for at in range(len(weight)):
-        if (doors >> at) & 1:
-            weight[at] += each * fits[candidates[at]]
-        total += weight[at]
-        used += weight[at] > 0.0
-    return total, used
+@njit(**_OPTIONS)
+def _open(reach, each, fits, doors, weight, total, used):  # type: ignore[no-untyped-def]
+    """Move a small part of each origin's load to its doors; sums and numbers of weights."""
+    none = np.float32(0.0)
+    for origin in range(len(reach)):
+        mine, sum_, count = np.int64(doors[origin]), none, 0
+        for at in range(reach.shape[1]):
+            part = np.float32(fits[max(reach[origin, at], 0)])
+            one = weight[origin, at] + (each * part if (mine >> at) & 1 else none)
+            weight[origin, at] = one
+            sum_ += one
+            count += one > none
+        total[origin], used[origin] = sum_, count
 
 
-@njit(cache=True, nogil=True)
-def _blend(candidates, late_ms, before, damping, total, weight):  # type: ignore[no-untyped-def]
+@njit(**_OPTIONS)
+def _complete(reach, room, late_ms, hop_ms, weight, total, used):  # type: ignore[no-untyped-def]
+    """Spread what nobody is known to ask or nobody has room for; a last resort for who has one."""
+    for origin in range(len(reach)):
+        if used[origin] == 0:
+            total[origin] = _spread(reach, room, origin, weight)
+        elif used[origin] == 1:
+            total[origin] += _second(reach, late_ms, hop_ms, origin, weight)
+
+
+@njit(**_OPTIONS)
+def _blend(reach, late_ms, previous, damping, weight, total):  # type: ignore[no-untyped-def]
     """Normalise, move part of the way from the weights before, normalise."""
     none, one, least = np.float32(0.0), np.float32(1.0), np.float32(NOTHING)
-    part = one / total
-    for at in range(len(weight)):
-        new, site = weight[at] * part, max(candidates[at], 0)
-        # Who comes new is not held back; who may serve no longer is left at once.
-        stays = (before[at] > none) & (candidates[at] >= 0) & (late_ms[site] < np.inf)
-        kept = damping if stays else none
-        mixed = kept * before[at] + (one - kept) * new
-        weight[at] = mixed if (new > none) | (mixed >= least) else none
-    sum_ = none
-    for at in range(len(weight)):
-        sum_ += weight[at]
-    _scale(np.float32(1.0) / sum_, weight)
-
-
-@njit(cache=True, nogil=True)
-def _scale(factor, weight):  # type: ignore[no-untyped-def]
-    for at in range(len(weight)):
-        weight[at] *= factor
-
-
-@njit(cache=True, nogil=True)
-def _settle(  # type: ignore[no-untyped-def]
-    reach, room, late_ms, hop_ms, each, fits, doors, previous, damping, weight
-):
-    """Open doors, spread what nobody is known to ask, normalise, damp: row after row."""
     for origin in range(len(reach)):
-        row = weight[origin]
-        total, used = _open(reach[origin], each, fits, np.int64(doors[origin]), row)
-        if used == 0:
-            total = _spread(reach, room, origin, weight)
-        elif used == 1:
-            total += _second(reach, late_ms, hop_ms, origin, weight)
-        if total > 0.0:
-            if len(previous) > 0:
-                _blend(reach[origin], late_ms, previous[origin], damping, total, row)
-            else:
-                _scale(np.float32(1.0) / total, row)
+        if not total[origin] > none:
+            continue
+        part, sum_ = one / total[origin], none
+        for at in range(reach.shape[1]):
+            new, old = weight[origin, at] * part, previous[origin, at]
+            if old > none and not new > none:
+                # Who may serve no longer is left at once.
+                site = reach[origin, at]
+                old = old if site >= 0 and late_ms[site] < np.inf else none
+            kept = damping if old > none else none  # who comes new is not held back
+            mixed = kept * old + (one - kept) * new
+            mixed = mixed if (new > none) | (mixed >= least) else none
+            weight[origin, at] = mixed
+            sum_ += mixed
+        for at in range(reach.shape[1]):
+            weight[origin, at] /= sum_
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
+def _normalise(weight, total):  # type: ignore[no-untyped-def]
+    for origin in range(len(weight)):
+        if total[origin] > 0.0:
+            for at in range(weight.shape[1]):
+                weight[origin, at] /= total[origin]
+
+
+@njit(**_OPTIONS)
 def _waterfill(  # type: ignore[no-untyped-def]
     reach, demand, spare, site_ms, hop_ms, slo_ms, previous, damping, reserve, bits
 ):
@@ -343,6 +346,11 @@ def _waterfill(  # type: ignore[no-untyped-def]
     _pour(reach, demand, left, applied, late_ms, hop_ms, bits, weight)
     each = np.float32(reserve / reach.shape[1])
     _doors(reach, demand, left, applied, each, bits, weight)
-    soft = np.float32(damping)
-    _settle(reach, room, late_ms, hop_ms, each, applied, bits, previous, soft, weight)
+    total, used = np.empty(len(reach), np.float32), np.empty(len(reach), np.int8)
+    _open(reach, each, applied, bits, weight, total, used)
+    _complete(reach, room, late_ms, hop_ms, weight, total, used)
+    if len(previous) > 0:
+        _blend(reach, late_ms, previous, np.float32(damping), weight, total)
+    else:
+        _normalise(weight, total)
     return weight

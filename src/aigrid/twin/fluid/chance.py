@@ -43,31 +43,43 @@ def draw(start, row):
     return bits ^ (bits >> np.uint64(31))
 
 
-_POWERS = 2.0 ** np.arange(-64, 65)
+@njit(**_OPTIONS)
+def draws(start, first, found):
+    """Fill `found` with the bits of the rows from `first` on."""
+    for at in range(len(found)):
+        found[at] = draw(start, first + at)
+
+
+_POWERS = (2.0 ** (np.arange(-64, 65) + 0.5)).astype(np.float32)
+_LOG2_E, _LN_2 = np.float32(1.4426950408889634), np.float32(0.6931471805599453)
+_ONE, _HALF = np.float32(1.0), np.float32(0.5)
+_SIXTH, _24TH, _120TH, _720TH = (np.float32(1.0 / n) for n in (6, 24, 120, 720))
+_ROOT_HALF = np.float32(0.7071067811865476)
+_LOWEST, _HIGHEST = np.float32(-40.0), np.float32(40.0)
 
 
 @njit(inline="always", **_OPTIONS)
 def exponential(x):
-    """e^x for -40 < x < 40, to 1e-8: 2^(n + f) with a Taylor polynomial around f = 1/2.
+    """e^x of a float32 for -40 < x < 40, to 2e-6: 2^(n + f) with a Taylor polynomial at f = 1/2.
 
-    A fifth of the library's time, and the same bits on every machine.
+    Without branches, so that a processor does several at once; the same bits on every machine.
     """
-    y = min(max(x, -40.0), 40.0) * 1.4426950408889634
+    y = min(max(x, _LOWEST), _HIGHEST) * _LOG2_E
     whole = np.floor(y)
-    t = (y - whole - 0.5) * 0.6931471805599453
+    t = (y - whole - _HALF) * _LN_2
     square = t * t
-    high = (1.0 / 24.0 + t / 120.0) + square * (1.0 / 720.0 + t / 5040.0)
-    series = (1.0 + t) + square * (0.5 + t / 6.0) + square * square * high
-    return 1.4142135623730951 * series * _POWERS[np.uint64(int(whole) + 64)]
+    high = (_24TH + t * _120TH) + square * _720TH
+    series = (_ONE + t) + square * (_HALF + t * _SIXTH) + square * square * high
+    return series * _POWERS[np.int32(whole) + np.int32(64)]
 
 
 @njit(inline="always", **_OPTIONS)
 def normal(bits, part, table):
     """Normal deviate number `part` (0 to 3) of a draw."""
-    return table[(bits >> np.uint64(16 * part)) & np.uint64(0xFFFF)]
+    return table[np.int64((bits >> np.uint64(16 * part)) & np.uint64(0xFFFF))]
 
 
 @njit(inline="always", **_OPTIONS)
 def tailed(bits, table):
     """A deviate with tails beyond one in 100,000: of two, each half of the variance."""
-    return (normal(bits, 0, table) + normal(bits, 1, table)) * 0.7071067811865476
+    return (normal(bits, 0, table) + normal(bits, 1, table)) * _ROOT_HALF

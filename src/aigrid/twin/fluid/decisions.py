@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,13 @@ from aigrid.twin.fluid import baselines, demand, flows, radio, sites
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.radio import RadioTables
-from aigrid.twin.fluid.responses import LOAD_LOOKUP, LOAD_STEPS, LOADS, Responses
+from aigrid.twin.fluid.responses import LOAD_LOOKUP, LOAD_STEPS, LOADS, PROMISED, Responses
 from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.policies import FIXED, GUARD, LEAST_LOADED, NEAREST, WATERFILL, Plan
 
 Floats = NDArray[np.float64]
-# A rise of load that is exceeded once in 1,000 times (`responses.PROMISED`), standard deviations.
-LARGE = 3.09
+# A rise of load as unlikely as that a site which is counted on is late, in standard deviations.
+LARGE = NormalDist().inv_cdf(PROMISED)
 # Weight of a new value in a profile: a half hour a day for a month.
 LEARN_RATE = 0.001
 MINUTE_S = 60.0

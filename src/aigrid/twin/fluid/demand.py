@@ -18,6 +18,8 @@ _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Of log demand from one minute to the next: an assumption, demand changes within ten minutes.
 MEMORY = 0.9
 DAY_S = 86_400.0
+# Rows that are worked on at once, within the reach of a processor's cache.
+BLOCK = 2048
 
 
 @dataclass(slots=True)
@@ -101,26 +103,44 @@ def minute_of_demand(
 
 @njit(**_OPTIONS)
 def _minute(first, last, start, memory, spread, rates, normals, customers, deviation, rate):
-    fresh = np.sqrt(1.0 - memory * memory)
-    for row in range(first, last):
-        if customers[row] <= 0.0:
-            continue
-        bits = chance.draw(start, row)
+    kept, fresh = np.float32(memory), np.float32(np.sqrt(1.0 - memory * memory))
+    all_bits = np.empty(BLOCK, np.uint64)
+    for begin in range(first, last, BLOCK):
+        end = min(begin + BLOCK, last)
+        bits = all_bits[: end - begin]
+        chance.draws(start, begin, bits)
         for s in range(len(rates)):
-            z = memory * deviation[s, row] + fresh * chance.normal(bits, s, normals)
-            deviation[s, row] = z
-            factor = chance.exponential(spread * z - 0.5 * spread * spread)
-            rate[s, row] = customers[row] * rates[s] * factor
+            drift, here = deviation[s, begin:end], customers[begin:end]
+            _drift(bits, s, normals, kept, fresh, drift)
+            _level(drift, here, rates[s], np.float32(spread), rate[s, begin:end])
+
+
+@njit(**_OPTIONS)
+def _drift(bits, part, normals, kept, fresh, deviation):
+    for at in range(len(bits)):
+        deviation[at] = kept * deviation[at] + fresh * chance.normal(bits[at], part, normals)
+
+
+@njit(**_OPTIONS)
+def _level(deviation, customers, rate, spread, found):
+    bias = np.float32(0.5) * spread * spread
+    for at in range(len(found)):
+        found[at] = customers[at] * rate * chance.exponential(spread * deviation[at] - bias)
 
 
 @njit(**_OPTIONS)
 def _bursts(first, last, start, probability, factor, minutes, left, rate):
     limit = np.uint64(probability * 2.0**53)
-    for row in range(first, last):
-        if left[row] > 0:
-            left[row] -= 1
-        elif (chance.draw(start, row) >> np.uint64(11)) < limit:
-            left[row] = minutes
-        if left[row] > 0:
-            for s in range(len(rate)):
-                rate[s, row] *= factor
+    all_bits = np.empty(BLOCK, np.uint64)
+    for begin in range(first, last, BLOCK):
+        bits = all_bits[: min(BLOCK, last - begin)]
+        chance.draws(start, begin, bits)
+        for at in range(len(bits)):
+            row = begin + at
+            if left[row] > 0:
+                left[row] -= 1
+            elif (bits[at] >> np.uint64(11)) < limit:
+                left[row] = minutes
+            if left[row] > 0:
+                for s in range(len(rate)):
+                    rate[s, row] *= factor

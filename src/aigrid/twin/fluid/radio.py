@@ -25,7 +25,7 @@ SMALLEST = 1e-6
 # model of load does not know.
 LATE = 0.5 * MISS_PROBABILITY
 # Of the guard periods, the part in which AI that makes way may get less than its share.
-SLOW = 1e-3
+SLOW = 0.05
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -183,19 +183,25 @@ def _minute(
     used_sum,
 ):
     fixed, per_load, burstiness, spread = numbers[0], numbers[1], numbers[2], numbers[4]
-    fresh = np.sqrt(1.0 - memory * memory)
+    bits, loads = np.empty(last - first, np.uint64), np.empty(last - first, np.float32)
+    chance.draws(start, first, bits)
+    _drift(bits, normals, memory, deviation[first:last])
+    _levels(
+        shapes - 0.5 * spread * spread,
+        shape[first:last],
+        peak[first:last],
+        spread,
+        deviation[first:last],
+        seen[first:last],
+        loads,
+    )
     all_used, all_missed = 0.0, 0.0
     for row in range(first, last):
         n = cells[row]
         given[row] = share[row]
         if n == 0:
             continue
-        z = chance.tailed(chance.draw(start, row), normals)
-        z = memory * deviation[row] + fresh * z
-        deviation[row] = z
-        level = min(shapes[shape[row]] + peak[row] + spread * z - 0.5 * spread * spread, 0.0)
-        seen[row] = level + LOG_OFFSET
-        load = chance.exponential(level)
+        load = np.float64(loads[row - first])
         temporal = preemption[row] < 1.0
         kept = compute[row] * (1.0 - share[row])
         if temporal:
@@ -210,6 +216,21 @@ def _minute(
         all_used += used
         all_missed += missed
     return all_used, all_missed
+
+
+@njit(**_OPTIONS)
+def _drift(bits, normals, memory, deviation):
+    kept, fresh = np.float32(memory), np.float32(np.sqrt(1.0 - memory * memory))
+    for at in range(len(bits)):
+        deviation[at] = kept * deviation[at] + fresh * chance.tailed(bits[at], normals)
+
+
+@njit(**_OPTIONS)
+def _levels(usual, shape, peak, spread, deviation, seen, load):
+    for at in range(len(load)):
+        level = min(usual[shape[at]] + peak[at] + spread * deviation[at], 0.0)
+        seen[at] = level + LOG_OFFSET
+        load[at] = chance.exponential(np.float32(level))
 
 
 def needs_at(

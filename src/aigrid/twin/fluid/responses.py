@@ -57,7 +57,7 @@ TTFT_MS = np.concatenate((np.geomspace(1.0, 1e5, 120), [np.inf]))
 TPOT_MS = np.concatenate((np.geomspace(0.05, 1e3, 90), [np.inf]))
 WARM, COLD = 0, 1
 # Part of its requests that a site must answer in time to be counted on.
-PROMISED = 0.999
+PROMISED = 0.9999
 
 
 @dataclass(frozen=True, slots=True)

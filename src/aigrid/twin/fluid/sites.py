@@ -229,8 +229,8 @@ def site_times(
         kind = type_of[row]
         at = load_lookup[min(int(load[row] * load_steps), len(load_lookup) - 1)]
         found[row] = needed[kind, at] / speed * ttft_slo_ms
-        most = full
-        while most > 0 and needed[kind, most] > speed:
-            most -= 1
-        if most < full:
+        if needed[kind, full] > speed:
+            most = 0
+            while most < full and needed[kind, most + 1] <= speed:
+                most += 1
             spare[row] *= loads[most] / fill
