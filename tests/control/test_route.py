@@ -47,8 +47,9 @@ def test_weights_sum_to_one_or_nothing_and_only_those_that_serve_have_any(
         assert state.sites.share[row] > 0
         assert state.replicas.serving[row, m] != NO_VERSION
         assert state.services.wanted[m]
-    for o, m in np.argwhere(sums == 0.0).tolist():
-        assert table.candidates(table.origins[o], table.services[m]) == []
+    for m, service in enumerate(table.services):
+        for origin in table.origins:
+            assert bool(table.candidates(origin, service)) == bool(sums[:, m].any())
 
 
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 9))
@@ -86,6 +87,17 @@ def test_a_service_with_rules_has_candidates_where_it_may_run_and_only_there(see
         # Those that may keep their order, and come before the others.
         kept = [row for row in free.tolist() if row in allowed]
         assert named[: len(kept)] == kept
+
+
+def test_an_origin_whose_candidates_are_all_down_is_served_by_others():
+    names, weight = ("a", "b", "c"), np.zeros((4, 1, 1), np.float32)
+    candidate = np.array([[[0]], [[0]], [[1]], [[2]]], np.int32)
+    weight[3, 0, 0] = 1.0
+    table = route.RoutingTable(("*", *names), ("m",), names, candidate, weight)
+    assert table.candidates("a", "m") == table.candidates("*", "m") == [("c", 1.0)]
+    assert table.candidates("c", "m") == [("c", 1.0)]
+    weight[0, 0, 0] = 1.0
+    assert table.candidates("b", "m") == [("a", 1.0)]
 
 
 def test_siblings_take_turns_so_that_neighbours_do_not_share_one_favourite():

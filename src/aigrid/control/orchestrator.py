@@ -37,6 +37,11 @@ from aigrid.core.events import (
 from aigrid.core.routing import RoutingTable
 from aigrid.core.state import LEFT, LOST, NO_VERSION, STATUS_NAMES, UP, GridState
 
+# Weight of the newest heartbeat in how long a site's line is.
+WAITING_RATE = 0.2
+# Weight of the newest look in what placement reckons with, where it reckons with something already.
+EXPECTED_RATE = 0.2
+
 
 class Orchestrator:
     """Keeps the grid's state and answers events with commands.
@@ -203,7 +208,10 @@ class Orchestrator:
         if before != version:
             self._moved(came=version != NO_VERSION)
         replicas.running[row, column] = report.running
-        replicas.waiting[row, column] = report.waiting
+        # One look at a line says little: who follows it sends everybody to and fro.
+        replicas.waiting[row, column] += WAITING_RATE * (
+            report.waiting - replicas.waiting[row, column]
+        )
         replicas.tokens_per_s[row, column] = report.tokens_per_s
         replicas.requests_per_s[row, column] = report.requests_per_s
         if report.state == "failed":
@@ -318,7 +326,9 @@ class Orchestrator:
         growth = self.history.growth(now_s, self.policy.place_horizon_s, self.state)
         expected = demand.at_or_below(self.state) * np.maximum(growth, 1.0)
         sites, services = expected.shape
-        self.state.replicas.expected_per_s[:sites, :services] = expected
+        known = self.state.replicas.expected_per_s[:sites, :services]
+        # Requests come by chance: who follows every count shuffles a calm grid.
+        known += np.where(known > 0.0, EXPECTED_RATE, 1.0) * (expected - known)
 
     def _refresh_routes(self, now_s: float) -> Iterator[Command]:
         """Publish a new table when something came or went, or when weights have moved enough."""

@@ -178,7 +178,9 @@ def spare_per_s(policy: Policy, state: GridState) -> FloatColumn:
         spare > 0.0,
     )
     behind = 1.0 + replicas.waiting[:sites, :services] / JOBS_PER_CORE
-    return np.where(known & (spare > 0.0), poured / behind, spare)
+    # Whoever serves can be asked: a site that is given out to others may still be the only one.
+    least = LEAST_PART * jobs[:, None] / np.where(stay_s > 0.0, stay_s, 1.0)
+    return np.where(known & (spare > 0.0), np.maximum(poured, least) / behind, spare)
 
 
 def wait_ms(state: GridState) -> FloatColumn:

@@ -35,7 +35,9 @@ class RoutingTable:
     def candidates(self, origin: str, service: str) -> list[tuple[str, float]]:
         """Sites and weights, best first, for one origin; unknown origins are treated as `*`.
 
-        Returns an empty list where the service is unknown or nobody serves it.
+        An origin none of whose own candidates can serve, since all of them are down, gets those of
+        `*`, and failing these, whoever serves. Returns an empty list where the service is unknown
+        or nobody serves it.
         """
         if service not in self.services or not self.origins:
             return []
@@ -43,6 +45,13 @@ class RoutingTable:
             self._rows.update({name: row for row, name in enumerate(self.origins)})
         row = self._rows.get(origin, 0)
         column = self.services.index(service)
+        return self._pairs(row, column) or self._pairs(0, column) or self._anybody(column)
+
+    def _anybody(self, column: int) -> list[tuple[str, float]]:
+        rows = np.flatnonzero((self.weight[:, column] > 0.0).any(axis=1))
+        return self._pairs(int(rows[0]), column) if len(rows) else []
+
+    def _pairs(self, row: int, column: int) -> list[tuple[str, float]]:
         pairs = zip(self.candidate[row, column], self.weight[row, column], strict=True)
         return [(self.sites[int(site)], float(w)) for site, w in pairs if site >= 0 and w > 0]
 

@@ -108,6 +108,10 @@ class JobLine:
         """Bring counters and progress up to now."""
         self._advance()
 
+    def rate(self) -> float:
+        """Work a second of all jobs together, now."""
+        return self._each() * len(self.running)
+
     def _each(self) -> float:
         """Work a second of every running job."""
         return min(self._job_speed, self.speed / max(1, len(self.running))) / self.slowness

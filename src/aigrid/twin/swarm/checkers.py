@@ -92,10 +92,11 @@ def compute_held(look: Look) -> Finding | None:
     physics = look.trial.scenario.physics
     for site in look.sites:
         line = site.line
-        speed = site.planned.site.compute_cores * physics.tokens_per_core_s
-        done = sum(line.work_done.values()) if isinstance(line, JobLine) else 0.0
-        if done > speed * look.now_s + SLACK:
-            limit, seen = f"{speed * look.now_s:.0f} tokens' work so far", f"{done:.0f}"
+        cores = site.planned.site.compute_cores * site.used_share
+        limit_per_s = cores * physics.tokens_per_core_s
+        rate = line.rate() if isinstance(line, JobLine) else 0.0
+        if rate > limit_per_s + SLACK:
+            limit, seen = f"{limit_per_s:.0f} tokens' work a second", f"{rate:.0f}"
         elif len(line.running) > physics.places:
             limit, seen = f"{physics.places} places", f"{len(line.running)} jobs"
         elif len(line.waiting) > physics.queue_limit:

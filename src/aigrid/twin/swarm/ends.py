@@ -14,7 +14,7 @@ from aigrid.twin.swarm.checkers import Check, may_run
 from aigrid.twin.swarm.look import Finding, Look
 
 # So often may a weight swing to and fro while nothing happens.
-MOST_TURNS = 3
+MOST_TURNS = 6
 
 
 def recovers(look: Look) -> Finding | None:
@@ -22,8 +22,8 @@ def recovers(look: Look) -> Finding | None:
 
     Every site that runs and is in reach is seen; it serves each service that is wanted, sound, and
     may stand there, where memory suffices for all of them; where it does not, each stands on some
-    site that could hold it; every origin that asks for a service has a route, as long as any site
-    would take its jobs. How long all of it may take: `trial.recovery_limit_s`.
+    site, if there is room for one of each in the grid; every origin that asks for a service has a
+    route, as long as any site would take its jobs. How long it may take: `trial.recovery_limit_s`.
     """
     if not look.everywhere or look.now_s < look.trial.healed_s:
         return None
@@ -55,12 +55,27 @@ def _unplaced(look: Look) -> Finding | None:
             elif all_fit:
                 seen = f"{package.reference} is not served, though all that is wanted fits"
                 return Finding("recovers", site.name, "wanted services are served", seen)
+    room = _room_for_each(everyone, living)
     for package in wanted:
-        could = [s.name for s in living if may_run(package, s) and _fits(package, s)]
-        if could and package.name not in placed:
-            expected = f"{package.reference} stands somewhere: {', '.join(could[:5])} could hold it"
-            return Finding("recovers", "", expected, "no site serves it")
+        if package.name in room and package.name not in placed:
+            expected = f"{package.reference} stands somewhere, as it could"
+            return Finding("recovers", room[package.name], expected, "no site serves it")
     return None
+
+
+def _room_for_each(
+    packages: Iterable[SimulatedPackage], sites: list[SimulatedSite]
+) -> dict[str, str]:
+    """A site for each service, none over its memory; empty where this simple search finds none."""
+    left = {site.name: site.planned.site.memory_mb for site in sites}
+    found: dict[str, str] = {}
+    for package in sorted(packages, key=lambda package: -package.memory_mb):
+        could = [s.name for s in sites if may_run(package, s) and left[s.name] >= package.memory_mb]
+        if not could:
+            return {}
+        found[package.name] = max(could, key=lambda name: left[name])
+        left[found[package.name]] -= package.memory_mb
+    return found
 
 
 def _damaged(look: Look, package: SimulatedPackage) -> bool:
@@ -72,10 +87,6 @@ def _damaged(look: Look, package: SimulatedPackage) -> bool:
 def _all_fit(packages: Iterable[SimulatedPackage], site: SimulatedSite) -> bool:
     needed_mb = sum(package.memory_mb for package in packages if may_run(package, site))
     return needed_mb <= site.planned.site.memory_mb
-
-
-def _fits(package: SimulatedPackage, site: SimulatedSite) -> bool:
-    return package.memory_mb <= site.planned.site.memory_mb
 
 
 def _serves(look: Look, site: SimulatedSite, package: SimulatedPackage) -> bool:
