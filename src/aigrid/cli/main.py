@@ -26,6 +26,7 @@ COMMANDS = {
     "deploy": LazyCommand("aigrid.cli.services", "deploy", "Serve a package."),
     "undeploy": LazyCommand("aigrid.cli.services", "undeploy", "Stop serving a service."),
     "sites": LazyCommand("aigrid.cli.status", "sites", "List the sites."),
+    "site": LazyCommand("aigrid.cli.site", "site", "Let sites of other machines join; run one."),
     "routes": LazyCommand("aigrid.cli.status", "routes", "Show the routing table in force."),
     "radio": LazyCommand("aigrid.cli.radio", "radio", "Rehearse radio load at a tower."),
     "rehearse": LazyCommand("aigrid.cli.rehearse", "rehearse", "Rehearse a day of a country."),

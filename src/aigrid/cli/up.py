@@ -45,6 +45,12 @@ FIRST_RECIPE = "recipes/first-light.yaml"
     metavar="URL",
     help="Carry control traffic and packages over NATS JetStream, as nats://HOST:PORT.",
 )
+@click.option(
+    "--advertise",
+    metavar="ADDRESS",
+    help="Let sites of other machines join, who reach this one under ADDRESS.",
+)
+@click.option("--door-port", type=int, help="Where they come in (default: 8443).")
 @click.option("--report-to", type=int, default=-1, hidden=True)
 @grid_options
 def up(
@@ -56,6 +62,8 @@ def up(
     recipe: str,
     record: Path | None,
     fabric: str | None,
+    advertise: str | None,
+    door_port: int | None,
     report_to: int,
 ) -> None:
     """Start a grid on this machine: control plane, gateway, sites and their radios.
@@ -67,7 +75,14 @@ def up(
 
     found = find_bundled("scenarios", topology) if topology else None
     settings = settings_of(
-        setup.data, port=port, sites=sites, topology=found, record=record, fabric=fabric
+        setup.data,
+        port=port,
+        sites=sites,
+        topology=found,
+        record=record,
+        fabric=fabric,
+        advertise=advertise,
+        door_port=door_port,
     )
     settings.planned_sites()
     if report_to >= 0:
@@ -103,6 +118,8 @@ def _run_detached(setup: Setup, settings: GridSettings, recipe: str) -> None:
     arguments += ["--sites", settings.sites, "--recipe", recipe]
     if settings.topology:
         arguments += ["--topology", str(settings.topology.absolute())]
+    if settings.advertise:
+        arguments += ["--advertise", settings.advertise, "--door-port", str(settings.door_port)]
     if settings.fabric:
         arguments += ["--fabric", settings.fabric]
     if settings.record:

@@ -87,6 +87,18 @@ class ControlClient:
         undeployed: dict[str, Any] = self.call("DELETE", path)
         return undeployed
 
+    def invite(self, site: str, for_s: float) -> dict[str, Any]:
+        """A token by which a site of another machine joins once."""
+        path = f"/control/v1/sites/{quote(site, safe='')}/invite"
+        invited: dict[str, Any] = self.call("POST", path, {"for_s": for_s})
+        return invited
+
+    def dismiss(self, site: str) -> dict[str, Any]:
+        """Let a site of another machine count no longer."""
+        path = f"/control/v1/sites/{quote(site, safe='')}"
+        dismissed: dict[str, Any] = self.call("DELETE", path)
+        return dismissed
+
     def set_radio_load(self, site: str, load: float, for_s: float) -> dict[str, Any]:
         """Override the radio load of a tower for a while."""
         path = f"/control/v1/sites/{quote(site, safe='')}/radio-load"

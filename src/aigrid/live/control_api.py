@@ -22,8 +22,9 @@ from aigrid.core.errors import (
     NotFoundError,
     UnavailableError,
 )
+from aigrid.core.events import SiteLeft
 from aigrid.live import reports, server, status
-from aigrid.live.control_plane import ControlPlane
+from aigrid.live.control_plane import ControlPlane, SiteDoor
 from aigrid.live.fabric.link import Kind
 from aigrid.store.served import registry_app
 
@@ -41,6 +42,12 @@ _PAGE_HEADERS = {
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InviteRequest(_Strict):
+    """How long an invitation stands."""
+
+    for_s: Annotated[float, Field(gt=0.0, le=30 * 86400.0)] = 3600.0
 
 
 class DeployRequest(_Strict):
@@ -163,10 +170,32 @@ def _operator_routes(app: FastAPI, plane: ControlPlane) -> None:
         await plane.undeploy(name)
         return {"undeployed": name}
 
+    @app.post("/control/v1/sites/{site}/invite", dependencies=guard)
+    def invite(site: str, request: InviteRequest) -> dict[str, Any]:
+        """A token by which a site of another machine joins once."""
+        token = _door(plane).invite(site, request.for_s)
+        return {"site": site, "token": token, "for_s": request.for_s}
+
+    @app.delete("/control/v1/sites/{site}", dependencies=guard)
+    async def dismiss(site: str) -> dict[str, str]:
+        """Let a site of another machine count no longer."""
+        _door(plane).dismiss(site)
+        await plane.handle(SiteLeft(site))
+        return {"dismissed": site}
+
     @app.post("/control/v1/sites/{site}/radio-load", dependencies=guard)
     async def radio_load(site: str, request: LoadRequest) -> dict[str, Any]:
         """Make the radio of a tower busy, or idle, for a while."""
         return await _forward_load(plane, site, request)
+
+
+def _door(plane: ControlPlane) -> SiteDoor:
+    if plane.door is None:
+        raise UnavailableError(
+            "this grid is for one machine",
+            next_step="start it with `aigrid up --advertise ADDRESS`",
+        )
+    return plane.door
 
 
 async def _forward_load(plane: ControlPlane, site: str, request: LoadRequest) -> dict[str, Any]:
@@ -179,7 +208,10 @@ async def _forward_load(plane: ControlPlane, site: str, request: LoadRequest) ->
     headers = {"authorization": f"Bearer {plane.tokens.grid}"}
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=5),
+                connector=aiohttp.TCPConnector(ssl=plane.tls or True),
+            ) as session,
             session.post(
                 f"{record.url}/site/v1/radio-load", json=request.model_dump(), headers=headers
             ) as response,

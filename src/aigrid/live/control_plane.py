@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aigrid.control.orchestrator import Orchestrator
 from aigrid.control.policy import Policy
@@ -61,6 +62,16 @@ class SiteRecord:
     parent: str
 
 
+class SiteDoor(Protocol):
+    """Lets sites of other machines in; see `live.wide.door.Door`."""
+
+    def invite(self, site: str, for_s: float) -> str:
+        """A token by which one site joins once."""
+
+    def dismiss(self, site: str) -> None:
+        """Let a site's certificate count no longer."""
+
+
 @dataclass(slots=True)
 class ControlPlane:
     """Wires world, orchestrator, board, ledger and store.
@@ -71,6 +82,8 @@ class ControlPlane:
         commit: of the code, for recordings.
         record: folder of recordings; the data directory's own where None.
         fabric: URL of NATS; empty for HTTP alone.
+        door: for sites of other machines; None where the grid is this machine's alone.
+        tls: this process's certificate, for calls of such sites.
     """
 
     paths: GridPaths
@@ -78,6 +91,8 @@ class ControlPlane:
     commit: str = ""
     record: Path | None = None
     fabric: str = ""
+    door: SiteDoor | None = None
+    tls: ssl.SSLContext | None = None
     board: Board = field(default_factory=Board)
     records: dict[str, SiteRecord] = field(default_factory=dict)
     gateway: dict[str, Any] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -20,4 +22,33 @@ def main(raw: dict[str, Any]) -> None:
     plane = ControlPlane(paths, tokens, raw["commit"], folder, raw["fabric"])
     warm.decide_once()  # a first start compiles: before anybody waits for an answer, not after
     bound = server.listen(raw["host"], raw["port"])
-    server.run(server.serve(control_app(plane), bound, plane.stop_waiting))
+    server.run(_serve(plane, bound, raw))
+
+
+async def _serve(plane: ControlPlane, bound: socket.socket, raw: dict[str, Any]) -> None:
+    serving = [server.serve(control_app(plane), bound, plane.stop_waiting)]
+    if raw.get("advertise"):
+        serving.append(_serve_door(plane, raw))
+    await asyncio.gather(*serving)
+
+
+async def _serve_door(plane: ControlPlane, raw: dict[str, Any]) -> None:
+    """Answer sites of other machines."""
+    from aigrid.live.wide.certificates import Authority, Identity
+    from aigrid.live.wide.door import Door
+    from aigrid.live.wide.invitations import Invitations
+    from aigrid.live.wide.peers import tls_server
+
+    identity = Identity.within(plane.paths.identity("control"))
+    plane.tls = identity.client()
+    plane.door = Door(
+        plane,
+        Authority(plane.paths.authority),
+        Invitations(plane.paths.data / "invitations.sqlite"),
+        plane.store.trusted_keys,
+        raw["fabric"],
+        f"https://{raw['advertise']}:{raw['door_port']}",
+    )
+    bound = server.listen(raw["advertise"], raw["door_port"])
+    web = tls_server(plane.door.app(), identity.server(everybody_shows=False))
+    await web.serve(sockets=[bound])

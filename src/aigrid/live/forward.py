@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,12 +42,14 @@ class Forwarder:
         mirror: the routing table.
         token: the grid's token.
         limits: of the data path.
+        tls: this gateway's certificate, for sites of other machines.
         open_requests: that have not ended.
     """
 
     mirror: RouteMirror
     token: str
     limits: Limits = field(default_factory=Limits)
+    tls: ssl.SSLContext | None = None
     requests: int = 0
     errors: int = 0
     retries: int = 0
@@ -71,7 +74,7 @@ class Forwarder:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self.limits.connect_s, sock_read=self.limits.silent_s
         )
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=self.tls or True)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             self.links.session = session
             probing = asyncio.create_task(self.mirror.health.probe(session, self._urls))

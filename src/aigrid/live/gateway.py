@@ -33,8 +33,10 @@ from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.forward import Forwarder
 from aigrid.live.idempotency import Idempotency, Kept
 from aigrid.live.limits import Limits
+from aigrid.live.paths import GridPaths
 from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
+from aigrid.live.wide.certificates import Identity
 
 REPORT_PERIOD_S = 1.0
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class GatewaySettings:
         limits: of the data path.
         data: folder for what shall outlive the process; None keeps nothing.
         fabric: URL of NATS; empty for the control plane's own HTTP.
+        identity: folder of this gateway's certificate, for sites of other machines.
     """
 
     control_url: str
@@ -60,6 +63,7 @@ class GatewaySettings:
     limits: Limits = field(default_factory=Limits)
     data: Path | None = None
     fabric: str = ""
+    identity: Path | None = None
 
 
 @dataclass(slots=True)
@@ -76,7 +80,9 @@ class Gateway:
         control_url, token = self.settings.control_url, self.settings.grid_token
         link = fabric.link_of(self.settings.fabric, "gateway", control_url, token)
         self.mirror = RouteMirror(control_url, token, link)
-        self.forwarder = Forwarder(self.mirror, self.settings.grid_token, self.settings.limits)
+        self.forwarder = Forwarder(self.mirror, token, self.settings.limits)
+        if self.settings.identity is not None:
+            self.forwarder.tls = Identity.within(self.settings.identity).client()
         data = self.settings.data
         path = data / "idempotency.sqlite" if data is not None else None
         self.idempotency = Idempotency(path, self.settings.limits)
@@ -274,6 +280,7 @@ def main(raw: dict[str, Any]) -> None:
         key_digests=tuple(raw["key_digests"]),
         data=Path(raw["data"]) / "gateway",
         fabric=raw["fabric"],
+        identity=GridPaths(Path(raw["data"])).identity("gateway") if raw["wide"] else None,
     )
     log = RequestLog.to_folder(raw.get("record", ""))
     bound = server.listen(raw["host"], raw["port"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,19 +27,23 @@ class RegistrySource:
         token: the grid's token.
         folder: the site's own folder.
         trusted_keys: public key files whose signatures count.
+        tls: this process's certificate, for a registry behind TLS.
     """
 
     registry_url: str
     token: str
     folder: Path
     trusted_keys: tuple[Path, ...]
+    tls: ssl.SSLContext | None = None
 
     def fetch(self, digest: str) -> tuple[ServiceSpec, Path]:
         """See `live.replicas.PackageSource.fetch`."""
         reference = RegistryReference(urlsplit(self.registry_url).netloc, REPOSITORY, digest=digest)
         files = self.folder / "packages" / digest.partition(":")[2]
         layout = Layout(self.folder / "oci")
-        install(reference, layout, files, self.trusted_keys, Credentials(token=self.token))
+        install(
+            reference, layout, files, self.trusted_keys, Credentials(token=self.token, tls=self.tls)
+        )
         return read_service(files, digest), files
 
 

@@ -74,6 +74,15 @@ class GridPaths:
         """Known to the grid's own processes only."""
         return self.data / "secrets" / "grid_token"
 
+    @property
+    def authority(self) -> Path:
+        """Key and certificate of the grid's certificate authority."""
+        return self.data / "secrets" / "authority"
+
+    def identity(self, process: str) -> Path:
+        """Key and certificate of one of this machine's processes."""
+        return self.data / "secrets" / f"identity-{process}"
+
     def site(self, name: str) -> Path:
         """What one site keeps: its packages."""
         return self.data / "sites" / name

@@ -26,6 +26,8 @@ class GridSettings(BaseModel):
         commit: of the code, for recordings.
         protection: what the radio asks of the operating system: `realtime`, `nice` or `off`.
         fabric: `nats://HOST:PORT` for NATS JetStream; empty for the control plane's own HTTP.
+        advertise: address under which other machines reach this one; empty: nobody else joins.
+        door_port: where sites of other machines come in; 0 takes a free one.
         record: folder for a recording of the run, see `live.run_log`; None for none.
     """
 
@@ -39,6 +41,8 @@ class GridSettings(BaseModel):
     commit: str = ""
     protection: str = "realtime"
     fabric: Annotated[str, Field(pattern=FABRIC_PATTERN)] = ""
+    advertise: Annotated[str, Field(max_length=253)] = ""
+    door_port: Annotated[int, Field(ge=0, le=65535)] = 8443
     record: Path | None = None
 
     @property

@@ -62,6 +62,7 @@ class Supervisor:
     children: dict[str, Child] = field(default_factory=dict)
     control_port: int = 0
     port: int = 0
+    door_port: int = 0
 
     @property
     def base_url(self) -> str:
@@ -115,7 +116,10 @@ class Supervisor:
         common = {"data": str(self.settings.data), "host": self.settings.host}
         common |= {"record": str(record.absolute())} if record else {}
         common |= {"fabric": self.settings.fabric}
-        self._add("control", common | {"port": self.control_port, "commit": self.settings.commit})
+        wide = self._plan_door() if self.settings.advertise else {}
+        self._add(
+            "control", wide | common | {"port": self.control_port, "commit": self.settings.commit}
+        )
         grid_token = read_secret(self.settings.paths.grid_token)
         key = read_secret(self.settings.paths.api_key)
         gateway = {
@@ -127,6 +131,7 @@ class Supervisor:
             "key_digests": [hashlib.sha256(key.encode()).hexdigest()],
             "record": common.get("record", ""),
             "fabric": self.settings.fabric,
+            "wide": bool(wide),
         }
         self._add("gateway", gateway)
         trusted = [str(path) for path in Store(self.settings.paths.store).trusted_keys]
@@ -139,6 +144,17 @@ class Supervisor:
             }
             self._add(plan.site.name, site, role="site")
             self._plan_radios(plan)
+
+    def _plan_door(self) -> dict[str, Any]:
+        """Certificates for the processes that other machines talk with."""
+        from aigrid.live.wide.certificates import Authority
+
+        host, paths = self.settings.advertise, self.settings.paths
+        authority = Authority(paths.authority)
+        authority.identity(paths.identity("control"), "control", "control", [host])
+        authority.identity(paths.identity("gateway"), "gateway", "gateway", [host])
+        self.door_port = _free_port(host, self.settings.door_port)
+        return {"advertise": host, "door_port": self.door_port}
 
     def _plan_radios(self, plan: PlannedSite) -> None:
         paths = self.settings.paths

@@ -41,11 +41,13 @@ class Credentials:
         user: for basic authentication, or to fetch a bearer token.
         password: likewise.
         token: a bearer token that is sent as it is.
+        tls: a client's certificate and the authority it trusts; then even loopback speaks TLS.
     """
 
     user: str = ""
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Credentials:
@@ -98,7 +100,8 @@ class Transport:
     """
 
     def __init__(self, host: str, credentials: Credentials, limits: Limits) -> None:
-        self.base = f"{'http' if is_loopback(host) else 'https'}://{host}"
+        plain = is_loopback(host) and credentials.tls is None
+        self.base = f"{'http' if plain else 'https'}://{host}"
         self._host = host
         self._credentials = credentials
         self._limits = limits
@@ -234,7 +237,10 @@ class Transport:
         timeout_s = self._limits.timeout_s
         if parts.scheme == "https":
             return http.client.HTTPSConnection(
-                parts.netloc, timeout=timeout_s, blocksize=CHUNK_BYTES
+                parts.netloc,
+                timeout=timeout_s,
+                blocksize=CHUNK_BYTES,
+                context=self._credentials.tls,
             )
         if parts.scheme != "http" or not is_loopback(parts.netloc):
             raise UnavailableError(

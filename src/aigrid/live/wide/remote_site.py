@@ -1,0 +1,94 @@
+"""A site of another machine, as a process: the same site, behind TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import secrets
+import socket
+import ssl
+from contextlib import suppress
+
+from aigrid.core.errors import AigridError
+from aigrid.live import server
+from aigrid.live.fabric.by_http import HttpLink
+from aigrid.live.fabric.link import Link
+from aigrid.live.package_source import RegistrySource
+from aigrid.live.replicas import PackageSource
+from aigrid.live.site_agent import SiteAgent
+from aigrid.live.site_api import SiteApi
+from aigrid.live.wide.certificates import RENEW_AFTER
+from aigrid.live.wide.membership import Membership, renew
+from aigrid.live.wide.peers import peer_of, tls_server
+
+LOOK_S = 3600.0
+logger = logging.getLogger(__name__)
+
+
+def run_site(joined: Membership) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        ConflictError: the port is taken.
+    """
+    bound = server.listen(joined.host, joined.port)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_serve(joined, bound))
+
+
+async def _serve(joined: Membership, bound: socket.socket) -> None:
+    token = secrets.token_urlsafe(32)  # nobody knows it: gateways show their certificate
+    agent = SiteAgent(
+        site=joined.site,
+        url=joined.url,
+        control_url=joined.door,
+        grid_token=token,
+        source=_source(joined),
+        link=_link(joined),
+    )
+    api = SiteApi(agent, token, trusted=lambda request: peer_of(request.scope).role == "gateway")
+    context = joined.identity.server(everybody_shows=True)
+    web = tls_server(api.app(), context)
+    web.config.lifespan = "on"
+    keeping = asyncio.create_task(_keep_certificate(joined, context))
+    try:
+        await web.serve(sockets=[bound])
+    finally:
+        keeping.cancel()
+
+
+async def _keep_certificate(joined: Membership, context: ssl.SSLContext) -> None:
+    """Renew in time; connections that are open keep what they have."""
+    while True:
+        if joined.identity.left(datetime.datetime.now(datetime.UTC)) < 1.0 - RENEW_AFTER:
+            try:
+                await asyncio.to_thread(renew, joined)
+                context.load_cert_chain(joined.identity.certificate, joined.identity.key)
+                logger.info("certificate of site %s renewed", joined.site.name)
+            except AigridError as error:
+                logger.warning("certificate of site %s: %s", joined.site.name, error)
+        await asyncio.sleep(LOOK_S)
+
+
+def _link(joined: Membership) -> Link:
+    tls = joined.identity.client()
+    if not joined.fabric:
+        return HttpLink(joined.door, "", tls)
+    from aigrid.live.fabric.by_nats import NatsLink
+    from aigrid.live.fabric.nats_names import NatsServer
+
+    secure = joined.fabric.startswith("tls://")
+    return NatsLink(NatsServer(joined.fabric, tls if secure else None), joined.site.name)
+
+
+def _source(joined: Membership) -> PackageSource:
+    tls = joined.identity.client()
+    if not joined.fabric:
+        return RegistrySource(joined.door, "", joined.folder, joined.trusted_keys, tls)
+    from aigrid.live.fabric.nats_names import NatsServer
+    from aigrid.live.fabric.packages import NatsSource
+
+    secure = joined.fabric.startswith("tls://")
+    server_ = NatsServer(joined.fabric, tls if secure else None)
+    return NatsSource(server_, joined.folder, joined.trusted_keys)
