@@ -15,7 +15,6 @@ from tests.twin.report import made_up
 from aigrid.app import rehearsing
 from aigrid.cli.rehearse_view import rehearsal_view
 from aigrid.core.errors import OverloadedError
-from aigrid.twin.policies import PLANS
 
 
 @pytest.fixture
@@ -134,10 +133,6 @@ def test_a_folder_that_cannot_be_written_is_said(
     ran = aigrid("rehearse", "made-up.yaml", "--out", tmp_path / "taken")
     assert ran.code == 7
     assert "taken" in ran.err
-
-
-def test_the_policies_that_it_knows_are_those_that_run() -> None:
-    assert tuple(plan.name for plan in PLANS) == rehearsing.POLICIES
 
 
 def test_a_country_from_its_file_to_its_report(aigrid: Run, tmp_path: Path) -> None:

@@ -51,3 +51,12 @@ def test_the_way_is_up_and_down_the_tree_with_routers_on_it():
     # A neighbour at the same place is reached by way of the hub.
     assert to[6] == pytest.approx(2 * (1.0 + 0.5 * degree_ms), rel=1e-5)
     assert to[0] == pytest.approx(2.0 + 1.5 * degree_ms, rel=1e-5)
+
+
+def test_demand_adds_up_on_the_way_to_the_root():
+    above, own = np.array([-1, 0, 1, 1], np.int32), np.array([[0.0], [1.0], [2.0], [3.0]])
+    assert neighbours.at_or_below(above, own)[:, 0].tolist() == [6.0, 6.0, 2.0, 3.0]
+    # Rows may come in any order, and parents in a circle end.
+    turned = neighbours.at_or_below(np.array([1, 2, -1], np.int32), np.ones((3, 2)))
+    assert turned.tolist() == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
+    assert np.isfinite(neighbours.at_or_below(np.array([1, 0], np.int32), np.ones((2, 1)))).all()

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from aigrid.control.neighbours import DEPTH_LIMIT
+from aigrid.control import neighbours
 from aigrid.control.policy import Policy
 from aigrid.core.events import DEMAND_ROWS_LIMIT, DemandSeen
 from aigrid.core.state import UP, FloatColumn, GridState
@@ -70,12 +70,4 @@ def at_or_below(state: GridState) -> FloatColumn:
     """Requests a second from each site's place and all those below it: (sites, services)."""
     sites, services = state.site_count, state.service_count
     own = state.replicas.demand_per_s[:sites, :services]
-    parent = state.sites.parent[:sites]
-    found, above = own.copy(), parent.copy()
-    for _ in range(DEPTH_LIMIT):
-        rows = np.flatnonzero(above >= 0)
-        if not len(rows):
-            break
-        np.add.at(found, above[rows], own[rows])
-        above[rows] = parent[above[rows]]
-    return found
+    return neighbours.at_or_below(state.sites.parent[:sites], own)

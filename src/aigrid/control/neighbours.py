@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from aigrid.core.state import FloatColumn, IntColumn, SmallColumn
 
-EARTH_RADIUS_KM = 6371.0
+# Mean radius (IUGG, 1980).
+EARTH_RADIUS_KM = 6371.0088
 # Light in fibre: c / 1.468 (ITU-T G.652 group index) is 4.9 microseconds a km; cables run longer
 # than the crow flies by about 1.4 (Bozkurt et al., 'Why is the Internet so slow?!', PAM 2017).
 FIBRE_MS_PER_KM = 0.0049 * 1.4
@@ -178,13 +179,43 @@ def hop_ms(
 
 
 @njit(cache=True, nogil=True)
-def between_km(lat, lon, one, other):  # type: ignore[no-untyped-def]
-    """Great circle by the haversine formula; rows may be arrays, positions are in radians."""
-    half = (
-        np.sin((lat[one] - lat[other]) / 2) ** 2
-        + np.cos(lat[one]) * np.cos(lat[other]) * np.sin((lon[one] - lon[other]) / 2) ** 2
-    )
+def great_circle_km(lat, lon, other_lat, other_lon):  # type: ignore[no-untyped-def]
+    """Haversine formula (Sinnott, Sky & Telescope 68, 1984); numbers or arrays, in radians."""
+    up, across = np.sin((lat - other_lat) / 2), np.sin((lon - other_lon) / 2)
+    half = up * up + np.cos(lat) * np.cos(other_lat) * across * across
     return 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(1.0, np.sqrt(half)))
+
+
+@njit(cache=True, nogil=True)
+def between_km(lat, lon, one, other):  # type: ignore[no-untyped-def]
+    """Great circle between rows, which may be arrays; positions are in radians."""
+    return great_circle_km(lat[one], lon[one], lat[other], lon[other])
+
+
+def at_or_below(above: IntColumn, own: FloatColumn) -> FloatColumn:
+    """What comes from each site's place and all those below it.
+
+    Args:
+        above: (N,) row of the site above; -1 for none.
+        own: (N, S) what comes from each place.
+
+    Returns:
+        (N, S) sums.
+    """
+    found: FloatColumn = _at_or_below(np.ascontiguousarray(above, np.int32), own)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _at_or_below(above, own):  # type: ignore[no-untyped-def]
+    found = np.zeros(own.shape)
+    for row in range(len(above)):
+        site, depth = row, 0
+        while site >= 0 and depth <= DEPTH_LIMIT:
+            for column in range(own.shape[1]):
+                found[site, column] += own[row, column]
+            site, depth = above[site], depth + 1
+    return found
 
 
 @njit(cache=True, nogil=True)

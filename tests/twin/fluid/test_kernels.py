@@ -73,12 +73,6 @@ def test_requests_go_down_the_weights_and_those_without_a_candidate_are_told() -
     assert arrive.tolist() == [3.0, 3.0, 0.0]
 
 
-def test_demand_adds_up_on_the_way_to_the_root() -> None:
-    total = np.zeros((4, 1))
-    flows.below(np.array([-1, 0, 1, 1], np.int32), np.array([[0.0, 1.0, 2.0, 3.0]]), total)
-    assert total[:, 0].tolist() == [6.0, 6.0, 2.0, 3.0]
-
-
 def test_services_that_want_too_much_get_equal_time() -> None:
     given = np.zeros(3)
     sites._fair(np.array([1.0, 10.0, 10.0]), np.array([2.0, 1.0, 2.0]), 12.0, given)

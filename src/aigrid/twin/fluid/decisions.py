@@ -9,10 +9,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from aigrid.control import fill, forecast, guard, place
+from aigrid.control import fill, forecast, guard, neighbours, place
 from aigrid.control.forecast import DailyProfile
 from aigrid.control.policy import Policy
-from aigrid.twin.fluid import baselines, demand, flows, radio, sites
+from aigrid.twin.fluid import baselines, demand, radio, sites
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.radio import RadioTables
@@ -152,7 +152,7 @@ class Orchestrator:
             known.demand, minute - 1, ahead_min, rate.reshape(-1), demand.MEMORY, smooth=True
         )
         decided.expected = found.reshape(rate.shape)
-        flows.below(self._ground.above, decided.expected, self._below)
+        self._below = neighbours.at_or_below(self._ground.above, decided.expected.T)
 
     def place(self, is_first: bool) -> None:
         """Decide what stands where; what is new loads first, unless the day begins with it."""

@@ -75,14 +75,3 @@ def go_up(first, last, over, above, way_bin, arrive, up_paths):
             arrive[site] += over[row] / MINUTE_S
             up_paths[site, way_bin[row]] += over[row] / MINUTE_S
     return refused
-
-
-@njit(**_OPTIONS)
-def below(above, own, total):
-    """Requests expected at or below each site: (N, S) sums of `own` (S, N) down the tree."""
-    total[:] = 0.0
-    for row in range(len(above) - 1, -1, -1):
-        for s in range(len(own)):
-            total[row, s] += own[s, row]
-            if above[row] >= 0:
-                total[above[row], s] += total[row, s]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from aigrid.control.neighbours import great_circle_km
+
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
-EARTH_KM = 6371.0088
 # A link is never taken as busier than this: beyond it the formulas have no meaning, and traffic
 # would be shed instead.
 BUSIEST = 0.98
@@ -20,15 +21,9 @@ BURST_BYTES = 65_536.0
 
 @njit(**_OPTIONS)
 def distance_km(latitude_a_deg, longitude_a_deg, latitude_b_deg, longitude_b_deg):
-    """Great-circle distance: the haversine formula (Sinnott, Sky & Telescope 68, 1984).
-
-    Positions may be numbers or arrays of them.
-    """
+    """Great-circle distance, as `control` has it; positions may be numbers or arrays of them."""
     a, b = np.radians(latitude_a_deg), np.radians(latitude_b_deg)
-    across = np.sin(np.radians(longitude_b_deg - longitude_a_deg) / 2.0)
-    up = np.sin((b - a) / 2.0)
-    half = up * up + np.cos(a) * np.cos(b) * across * across
-    return 2.0 * EARTH_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0)))
+    return great_circle_km(a, np.radians(longitude_a_deg), b, np.radians(longitude_b_deg))
 
 
 @njit(**_OPTIONS)
