@@ -1,10 +1,14 @@
 """A gateway and sites in this process, on real sockets, with scripted engines behind them."""
 
 import asyncio
+import contextlib
 import hashlib
 import http.client
 import json
+import math
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +51,9 @@ class Served:
     def start(self) -> "Served":
         bound = server.listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        config = uvicorn.Config(self.app, log_level="warning", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            self.app, http=server.BoundedWriter, log_level="warning", timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._server.serve(sockets=[bound])), daemon=True
@@ -82,7 +88,6 @@ class FakeControl:
     async def routes(self, request: Request) -> JSONResponse:
         if int(request.query_params["after"]) == self.answer["version"]:
             await asyncio.sleep(0.2)
-            return JSONResponse({"version": self.answer["version"]})
         return JSONResponse(self.answer)
 
     async def note(self, request: Request) -> JSONResponse:
@@ -107,6 +112,74 @@ class FakeControl:
         }
 
 
+class Middle:
+    """Stands between a gateway and a site on loopback, and behaves badly when told to.
+
+    Attributes:
+        passed: bytes that went from the site to the gateway.
+        freeze_at: silent from this byte on; the connection stays.
+        cut_at: closed at this byte.
+        deaf: takes connections and never answers.
+        taken: connections.
+    """
+
+    def __init__(self, target: str = "") -> None:
+        self.target = urlsplit(target)
+        self.passed = self.taken = 0
+        self.freeze_at = self.cut_at = math.inf
+        self.deaf = not target
+        self._listening = server.listen("127.0.0.1", 0)
+        self._listening.listen(64)
+        self._held: list[socket.socket] = [self._listening]
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._threads: list[threading.Thread] = []
+        self._start(self._serve)
+
+    def _start(self, work: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                self.taken += 1
+                self._held.append(near)
+                if not self.deaf:
+                    host, port = str(self.target.hostname), int(self.target.port or 0)
+                    far = socket.create_connection((host, port))
+                    self._held.append(far)
+                    self._start(self._up, near, far)
+                    self._start(self._down, near, far)
+
+    def _up(self, near: socket.socket, far: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := near.recv(65536):
+                far.sendall(piece)
+            far.shutdown(socket.SHUT_RDWR)
+
+    def _down(self, near: socket.socket, far: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := far.recv(65536):
+                end = min(self.freeze_at, self.cut_at)
+                piece = piece[: max(0, int(min(end - self.passed, len(piece))))]
+                near.sendall(piece)
+                self.passed += len(piece)
+                if self.passed >= self.cut_at:
+                    break
+            near.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for thread in self._threads:
+            for held in self._held:
+                with contextlib.suppress(OSError):
+                    held.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+        for held in self._held:
+            held.close()
+
+
 @dataclass
 class Rig:
     """One gateway before any number of sites."""
@@ -115,6 +188,7 @@ class Rig:
     gateway: Served
     sites: dict[str, Served]
     gateway_state: Gateway
+    apis: dict[str, SiteApi] = field(default_factory=dict)
 
     @property
     def base_url(self) -> str:
@@ -162,11 +236,12 @@ def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
     ) -> Rig:
         control = FakeControl()
         control_url = start(control.app()).url
-        sites = {
-            name: start(make_site(name, script, control_url, share).app())
+        apis = {
+            name: make_site(name, script, control_url, share)
             for name, script in scripts.items()
             if isinstance(script, Script)
         }
+        sites = {name: start(api.app()) for name, api in apis.items()}
         urls = {n: sites[n].url if n in sites else str(s) for n, s in scripts.items()}
         control.publish(urls, [1.0 / len(urls)] * len(urls))
         digest = hashlib.sha256(KEY.encode()).hexdigest()
@@ -178,8 +253,30 @@ def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
             if state.mirror.version > 0:
                 break
             threading.Event().wait(0.01)
-        return Rig(control, gateway, sites, state)
+        return Rig(control, gateway, sites, state, apis)
 
     yield build
     for served in reversed(started):
         served.stop()
+
+
+@pytest.fixture
+def middle() -> Iterator[Callable[..., Middle]]:
+    """`middle()` never answers; `middle(url)` passes on to a site."""
+    made: list[Middle] = []
+
+    def make(target: str = "") -> Middle:
+        made.append(Middle(target))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def until(done: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Wait for something that must come soon."""
+    deadline_s = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < deadline_s, "it did not come"
+        time.sleep(0.01)

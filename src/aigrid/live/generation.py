@@ -69,7 +69,10 @@ class Generation:
     async def events(self) -> AsyncIterator[bytes]:
         """The stream."""
         try:
-            yield self._opening() + b"".join(map(self._event, self.chunks))
+            if self.package:
+                yield frames.package_line(self.package) + b"\n"
+            if early := b"".join(map(self._event, self.chunks)):
+                yield early
             done = self.complete
             self.chunks.clear()
             while not done:
@@ -128,14 +131,13 @@ class Generation:
             if looks == LOOKS_TO_ALIVE and self.package:
                 return frames.ALIVE
 
-    def _opening(self) -> bytes:
-        head = b"" if self.gone_on else self.answer.first_event()
-        return frames.package_line(self.package) + (head or b"\n") if self.package else head
-
     def _event(self, chunk: Chunk) -> bytes:
-        event = self.answer.event(chunk)
+        """A chunk's event; what precedes all text goes with the first."""
+        event, head = self.answer.event(chunk), b""
+        if event and not self.gone_on:
+            head, self.gone_on = self.answer.first_event(), True
         if not self.package:
-            return event
+            return head + event
         self._tokens += chunk.tokens
         if not event:
             return b""
@@ -143,7 +145,7 @@ class Generation:
         self._tokens.clear()
         if self.answer.offset:
             lines += frames.offset_line(0, self.answer.offset)
-        return lines + event
+        return head + lines + event
 
     def _broken(self, error: AigridError) -> bytes:
         if not self.package:

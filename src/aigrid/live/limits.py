@@ -21,7 +21,8 @@ class Limits:
         upload_bytes_s: slowest rate at which a site must take a body, on top of `silent_s`.
         try_for_s: all sites are full, paused or gone for so long: 429 or 503.
         first_token_s: from the request to the first text; over it: 503.
-        idle_s: a stream whose site is alive but sends no text: it is continued elsewhere.
+        idle_s: an answer whose site is alive but makes no text of it for so long: it is continued
+            elsewhere, or begun elsewhere while there are sites that were not tried.
         whole_s: from the request to the end of the answer; over it: an error ends the answer.
         resume_s: a broken answer finds no site to go on for so long: an error ends it.
         resumes: times that one answer is continued elsewhere; one more: an error ends it.
@@ -45,7 +46,7 @@ class Limits:
     upload_bytes_s: float = 8.0 * MIB
     try_for_s: float = 30.0
     first_token_s: float = 120.0
-    idle_s: float = 20.0
+    idle_s: float = 30.0
     whole_s: float = 900.0
     resume_s: float = 30.0
     resumes: int = 16

@@ -103,14 +103,15 @@ class Journey:
         relay, heard_s = self.relay, time.monotonic()
         async with aclosing(link.pieces()) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
-                begun = relay.begun
+                begun, parts = relay.begun, len(relay.parts)
                 out = relay.feed(piece)
                 if relay.refused:
                     relay.ended = True
                     yield out + DONE if begun else out
                     return
-                if out:
+                if out or len(relay.parts) > parts:
                     heard_s = time.monotonic()
+                if out:
                     yield out
                 if relay.ended:
                     return
@@ -126,8 +127,11 @@ class Journey:
             raise _too_long(self.attempt, f"no token within {limits.first_token_s:.0f} s")
         if now_s - self.began_s > limits.whole_s:
             raise _too_long(self.attempt, f"not ended within {limits.whole_s:.0f} s")
-        if relay.begun and self.attempt.stream and now_s - heard_s > limits.idle_s:
-            raise TryNextError(f"sent no text for {limits.idle_s:.0f} s", faulty=True)
+        if now_s - heard_s > limits.idle_s and (relay.begun or self._has_untried()):
+            raise TryNextError(f"made no text for {limits.idle_s:.0f} s", faulty=True)
+
+    def _has_untried(self) -> bool:
+        return any(site not in self.left and site != self._site for site in self._candidates())
 
     def _leave(self, site: str, reason: TryNextError) -> None:
         """A link has ended before the answer."""

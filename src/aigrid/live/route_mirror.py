@@ -43,7 +43,6 @@ class RouteMirror:
 
     def install(self, answer: dict[str, Any]) -> None:
         """Take over what the control plane published."""
-        self.version = answer["version"]
         self.table = RoutingTable.from_dict(answer["table"])
         for site, url in self.urls.items():
             if answer["urls"].get(site) != url:
@@ -51,6 +50,7 @@ class RouteMirror:
         self.urls = answer["urls"]
         self.services = {service["name"]: service for service in answer["services"]}
         self._known.clear()
+        self.version = answer["version"]  # last: what could not be read is asked for again
 
     def tries(self, origin: str, service: str) -> list[str]:
         """Sites to try, in order: least loaded for its weight first; none that is left alone.
