@@ -172,8 +172,8 @@ def _promised(
             f"{origin} is not understood",
             next_step="give a share such as 0.95, or SERVICE:ttft=MS, or SERVICE:tpot=MS",
         )
-    key = PROMISES[promise]
-    return {n: replace(services[n], **{key: number}) for n in _chosen(services, name, origin)}
+    changed: dict[str, Any] = {PROMISES[promise]: number}
+    return {n: replace(services[n], **changed) for n in _chosen(services, name, origin)}
 
 
 def _chosen(services: dict[str, Service], name: str, origin: str) -> list[str]:

@@ -15,7 +15,7 @@ from aigrid.twin.planning.exact import Wanted
 from aigrid.twin.planning.model import Model
 from aigrid.twin.planning.options import PLANNED
 from aigrid.twin.planning.program import Program
-from aigrid.twin.planning.towers import EXTRA, Towers
+from aigrid.twin.planning.towers import EXTRA, bins_of
 
 Floats = NDArray[np.float64]
 
@@ -93,33 +93,56 @@ def _add_towers(
     towers = model.towers
     if len(towers) == 0:
         return
-    periods = model.rate.shape[1]
-    for extra in EXTRA:
-        room = (towers.spare + extra) * max(PLANNED)
-        spent = towers.first_usd + extra * towers.price_usd
-        yearly = spent * model.capital + extra * towers.idle_usd
-        # Seconds of device time cost no less than at the cheapest tower, in every period.
-        unit = (yearly[:, None] / np.maximum(room, 1e-12)).min(axis=0)
-        capital_unit = (spent[:, None] / np.maximum(room, 1e-12)).min(axis=0)
-        all_room = room.sum(axis=0)
-        y = int(rows.add([1.0], 0.0, math.inf)[0])
-        z = int(rows.add([0.0], 0.0, math.inf)[0])
-        capital.append((z, 1.0))
-        flows = []
-        for s in range(len(model.rate)):
-            work = float(towers.work_s[:, s].min())
-            if work >= 1e8 or not _kept_somewhere(towers, s):
-                continue
-            cost = model.year[s] * work * float(towers.busy_usd.min()) - earn[s]
-            flows.append((rows.add(cost, 0.0, model.demand[:, s].sum(axis=0)), work))
-            for t in range(periods):
-                served[s * periods + t].append(int(flows[-1][0][t]))
+    prices = np.stack([towers.price_usd, towers.first_usd, towers.kind], axis=1)
+    _, class_of = np.unique(prices, axis=0, return_inverse=True)
+    for one in range(int(class_of.max()) + 1):
+        for extra in range(len(EXTRA)):
+            mine = np.flatnonzero(class_of.reshape(-1) == one)
+            _add_class(model, rows, earn, served, capital, mine, extra)
+
+
+def _add_class(
+    model: Model,
+    rows: Program,
+    earn: Floats,
+    served: list[list[int]],
+    capital: list[tuple[int, float]],
+    mine: NDArray[np.int64],
+    extra: int,
+) -> None:
+    """Towers with the same prices and the same number of added devices, as one."""
+    towers, periods = model.towers, model.rate.shape[1]
+    room = (towers.spare[mine] + EXTRA[extra]) * max(PLANNED)
+    spent = towers.first_usd[mine] + EXTRA[extra] * towers.price_usd[mine]
+    yearly = spent * model.capital + EXTRA[extra] * towers.idle_usd[mine]
+    # Seconds of device time cost no less than at the cheapest tower, in every period.
+    unit = (yearly[:, None] / np.maximum(room, 1e-12)).min(axis=0)
+    capital_unit = (spent[:, None] / np.maximum(room, 1e-12)).min(axis=0)
+    own = _own(model, mine, extra)
+    y, z = (int(rows.add([cost], 0.0, math.inf)[0]) for cost in (1.0, 0.0))
+    capital.append((z, 1.0))
+    works = towers.work_s[towers.kind[mine[0]]]
+    flows = []
+    for s in range(len(model.rate)):
+        if not own[s].any():
+            continue
+        cost = model.year[s] * works[s] * float(towers.busy_usd[mine].min()) - earn[s]
+        flows.append((rows.add(cost, 0.0, own[s]), float(works[s])))
         for t in range(periods):
-            columns, works = [int(f[t]) for f, _ in flows], [work for _, work in flows]
-            rows.row(columns, works, 0.0, float(all_room[t]))
-            for column, price in ((y, unit[t]), (z, capital_unit[t])):
-                rows.row([*columns, column], [*(w * price for w in works), -1.0], -math.inf, 0.0)
+            served[s * periods + t].append(int(flows[-1][0][t]))
+    for t in range(periods):
+        columns, each = [int(f[t]) for f, _ in flows], [work for _, work in flows]
+        rows.row(columns, each, 0.0, float(room[:, t].sum()))
+        for column, price in ((y, unit[t]), (z, capital_unit[t])):
+            rows.row([*columns, column], [*(w * price for w in each), -1.0], -math.inf, 0.0)
 
 
-def _kept_somewhere(towers: Towers, s: int) -> bool:
-    return bool(towers.keeps[..., s].any() and towers.lawful[:, s].any())
+def _own(model: Model, mine: NDArray[np.int64], extra: int) -> Floats:
+    """(S, T) demand at the towers that can keep its promises at all."""
+    towers = model.towers
+    bins = bins_of(towers)[mine, extra]
+    anywhere: NDArray[np.bool_] = np.max(towers.keeps, axis=1)
+    keeps = anywhere[towers.kind[mine][:, None], bins].transpose(0, 2, 1)
+    keeps = keeps & towers.lawful[mine][:, :, None]
+    own: Floats = np.einsum("nst,n->st", keeps, towers.customers[mine]) * model.rate
+    return own

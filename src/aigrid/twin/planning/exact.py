@@ -80,7 +80,8 @@ def size(model: Model) -> int:
     sites = int(per_site[np.minimum(model.kind, 2)].sum())
     bins = 2
     towers = len(model.towers) * (services * periods + len(EXTRA) * len(PLANNED))
-    return sites * services * periods * bins + towers + model.near.size * services * periods
+    flows = sites * services * periods * bins + model.near.size * services * periods
+    return int(flows + towers)
 
 
 class _Layout:

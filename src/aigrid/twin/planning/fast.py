@@ -8,6 +8,7 @@ they would save at the price of the sites above, and as many of the best as save
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -27,7 +28,8 @@ SWEEPS = 40
 BISECTIONS = 24
 # Refusing costs more than serving ever could, where all that can be carried must be.
 NEVER = 1e9
-STARTS = 4
+# Groups of a case that is worth more starts, and how many.
+SMALL, MIXED = 16, 48
 Heard = Callable[[int], None]
 
 
@@ -77,20 +79,23 @@ class Search:
             found[g, c] = keeps.T[model.path[g, c]] & model.lawful[model.near[g, c]]
         return found
 
-    def begin(self, high_first: bool) -> None:
-        """All demand to the highest, or to the lowest, candidate that can serve it."""
+    def begin(self, ranks: tuple[int, ...]) -> None:
+        """Each service's demand to one of its candidates.
+
+        Args:
+            ranks: (S,) which of those that can serve it, the highest kind first; -1 for the last.
+        """
         model = self.model
-        rank = np.where(model.near >= 0, model.kind[model.near] * 64, 10**6)
-        if not high_first:
-            rank = np.where(model.near >= 0, -rank, 10**6)
-        rank = rank + np.arange(rank.shape[1])[None]
+        place = np.arange(model.near.shape[1])[None]
+        height = np.where(model.near >= 0, model.kind[model.near] * 64, 10**6) + place
         self.part[:] = 0.0
-        for s in range(len(model.rate)):
-            order = np.where(self.able[:, :, s], rank, 10**7)
-            at = order.argmin(axis=1)
-            none = ~self.able[:, :, s].any(axis=1)
-            at[none] = self.part.shape[1] - 1
-            self.part[np.arange(len(at)), at, s] = 1.0
+        for s, rank in enumerate(ranks):
+            order = np.argsort(np.where(self.able[:, :, s], height, 10**7), axis=1)
+            count = self.able[:, :, s].sum(axis=1)
+            chosen = count - 1 if rank < 0 else np.minimum(rank, count - 1)
+            groups = np.arange(len(order))
+            at = np.where(count > 0, order[groups, np.maximum(chosen, 0)], model.near.shape[1])
+            self.part[groups, at, s] = 1.0
         self.tower[:] = -1
         self.own[:] = 0.0
 
@@ -266,10 +271,10 @@ def plan(model: Model, all_demand: bool, dear: float = 0.0, heard: Heard | None 
     """
     began = time.perf_counter()
     best, least = None, math.inf
-    for start in range(STARTS):
+    for ranks, towers_first in _starts(model):
         search = Search(model, all_demand, dear)
-        search.begin(high_first=start % 2 == 0)
-        if start >= 2:
+        search.begin(ranks)
+        if towers_first:
             search.take_towers()
         search.improve(soft=True)
         search.take_towers()
@@ -281,10 +286,21 @@ def plan(model: Model, all_demand: bool, dear: float = 0.0, heard: Heard | None 
             best, least = found, cost
         if heard:
             heard(1)
-        if start == 1 and len(model.towers) == 0:
-            break
     assert best is not None
     return _timed(best, time.perf_counter() - began)
+
+
+def _starts(model: Model) -> list[tuple[tuple[int, ...], bool]]:
+    """Where each service begins, and whether towers are filled first; more for a small case."""
+    services = len(model.rate)
+    found = [((rank,) * services, False) for rank in (0, -1)]
+    if len(model.towers):
+        found += [(ranks, True) for ranks, _ in found]
+    if len(model.near) <= SMALL:
+        mixed = list(itertools.product(range(model.near.shape[1]), repeat=services))
+        step = max(len(mixed) // MIXED, 1)
+        found += [(ranks, bool(len(model.towers))) for ranks in mixed[::step]]
+    return found
 
 
 def _judged(model: Model, found: Solution, all_demand: bool, dear: float) -> float:

@@ -25,7 +25,7 @@ from aigrid.twin.models.money import DAYS_A_YEAR, request_value_usd
 from aigrid.twin.models.shapes import MINUTES, demand_shape
 from aigrid.twin.planning.options import Options, options_of, paces_of
 from aigrid.twin.planning.terms import OFF, PERIODS, Terms, check
-from aigrid.twin.planning.towers import Towers, towers_of
+from aigrid.twin.planning.towers import Towers, tower_types, towers_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -120,13 +120,14 @@ def model_of(country: Country, terms: Terms, dials: Policy) -> Model:
     site = np.flatnonzero(upper)
     near, farthest = _near(origins, group_of, groups, reach, hop, site, len(network))
     kinds = tuple(sorted({int(k) for k in network.kind[site] if SITE_KINDS[int(k)] in terms.kinds}))
-    tower_rows = tuple(sorted({int(d) for d in network.device[network.cells > 0]}))
-    paces = paces_of(country, dials, terms.devices, tower_rows, kinds, reach, hop)
-    options = options_of(paces, terms.devices, len(country.devices), kinds, terms.slo_share)
-    rate, year, margin = _rates(country, origins, group_of, groups)
     serving = origins[network.cells[origins] > 0]
     if terms.towers == OFF or SITE_KINDS[TOWER] not in terms.kinds:
         serving = serving[:0]
+    paces = paces_of(
+        country, dials, terms.devices, tower_types(network, serving), kinds, reach, hop
+    )
+    options = options_of(paces, terms.devices, len(country.devices), kinds, terms.slo_share)
+    rate, year, margin = _rates(country, origins, group_of, groups)
     place = np.full(len(network), -1)
     place[origins] = group_of
     return Model(
@@ -136,7 +137,7 @@ def model_of(country: Country, terms: Terms, dials: Policy) -> Model:
         towers=towers_of(country, terms, paces, serving, place[serving]),
         site=site,
         kind=network.kind[site].astype(np.int64),
-        customers=np.bincount(group_of, network.customers[origins], groups),
+        customers=np.asarray(np.bincount(group_of, network.customers[origins], groups), np.float64),
         near=near,
         path=np.searchsorted(PATH_EDGES_MS, 2.0 * farthest).astype(np.int64),
         lawful=_lawful(country, site),

@@ -93,11 +93,18 @@ def _others(service: Service, allowed: tuple[Device, ...]) -> str:
     return f"; {', '.join(able)} could" if able else ""
 
 
+def _together(service: Service, device: Device) -> int:
+    """Devices that share the weights: the fewest that hold them, as the rehearsal has it."""
+    return next(g for g in GROUPS if fits(service, device, g))
+
+
 def _tpot_ms(service: Service, device: Device) -> float:
-    return step_s(service, device, 1, GROUPS[-1]) * 1e3
+    group = _together(service, device)
+    return step_s(service, device, 1, group) * group / GROUPS[-1] * 1e3
 
 
 def _ttft_ms(model: Model, service: Service, device: Device, path_ms: float) -> float:
+    group = _together(service, device)
     prompt = float(service.prompt_tokens.at(np.array([model.terms.slo_share]))[0])
-    first = prefill_s(service, device, max(prompt, 1.0), GROUPS[-1]) * 1e3
+    first = prefill_s(service, device, max(prompt, 1.0), group) * group / GROUPS[-1] * 1e3
     return model.country.path.radio_ms + path_ms + first + _tpot_ms(service, device)

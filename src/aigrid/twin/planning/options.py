@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ Bools = NDArray[np.bool_]
 # Loads that a site is planned for; above the last, tails come out too short (decision 0087).
 PLANNED = (0.1, 0.3, 0.5, 0.6, 0.7)
 LEVELS = np.array([int(np.argmin(np.abs(LOADS - load))) for load in PLANNED])
+# Mean load of a day over its busiest hour's.
+USUAL = 0.7
 GROUPS = (1, 2, 4, 8)
 MOST_DEVICES = 1_000_000
 # Rounding of memory that was divided to the last byte.
@@ -55,7 +58,7 @@ class Options:
         work_s: (O, S) device seconds of a request; 1e9 where it cannot run.
         keeps: (O, S, P) whether the promises hold at that load, by path bin.
         running: (O,) part of the time that something runs, over load: a batch that is not full
-            keeps a device as busy as a full one. Taken at half the planned load.
+            keeps a device as busy as a full one. Taken at the usual load of a day.
         devices: that rows point into.
     """
 
@@ -81,7 +84,7 @@ class Paces:
         ground: of those sites.
         row_of: (kind, device, group) to type.
         kept: (S, types, V, L, P) P(promises kept) at each speed, planned load and path.
-        running: (types, L) busy time over load, at half of each planned load.
+        running: (types, L) busy time over load, at the usual load for each planned one.
     """
 
     ground: Ground
@@ -94,7 +97,7 @@ def paces_of(
     country: Country,
     dials: Policy,
     devices: tuple[Device, ...],
-    tower_rows: tuple[int, ...],
+    towers: tuple[tuple[int, int], ...],
     kinds: tuple[int, ...],
     reach: NDArray[np.int32],
     hop_ms: NDArray[np.float32],
@@ -105,7 +108,7 @@ def paces_of(
         country: its services and paths.
         dials: of the orchestrator.
         devices: that may be bought, after those of the country.
-        tower_rows: device rows of towers.
+        towers: device row, and devices that work together, of towers.
         kinds: of sites, without towers, that may get devices.
         reach: (N, C) candidates, for the mean of each path bin.
         hop_ms: (N, C) one way.
@@ -118,7 +121,7 @@ def paces_of(
         for kind in sorted(set(like.values()))
         for d in range(len(devices))
         for group in GROUPS
-    ] + [(TOWER, d, group) for d in tower_rows for group in GROUPS]
+    ] + [(TOWER, d, group) for d, group in towers]
     model = replace(
         country,
         network=_samples(rows),
@@ -136,8 +139,9 @@ def paces_of(
     row_of = {row: int(t) for row, t in zip(rows, ground.type_of, strict=True)}
     for kind, first in like.items():
         row_of |= {(kind, d, g): t for (k, d, g), t in row_of.items() if k == first}
-    half = np.array([int(np.argmin(np.abs(LOADS - load / 2.0))) for load in PLANNED])
-    return Paces(ground, row_of, mixed, np.maximum(found.busy[:, half] / LOADS[half], 1.0))
+    usual = np.array([int(np.argmin(np.abs(LOADS - USUAL * load))) for load in PLANNED])
+    running = np.maximum(found.busy[:, usual] / LOADS[usual], 1.0)
+    return Paces(ground, row_of, mixed, running)
 
 
 def _like(country: Country, kind: int, kinds: tuple[int, ...]) -> int:
@@ -173,7 +177,8 @@ def _samples(rows: list[tuple[int, int, int]]) -> Network:
 def speed_bin(speed: Floats | float) -> NDArray[np.int64]:
     """Row of `SPEEDS` for speeds in devices."""
     octaves = np.log2(np.maximum(speed, 1e-9)) - SLOWEST
-    return np.clip(np.floor(octaves * PARTS), 0, OCTAVES * PARTS - 1).astype(np.int64)
+    bins: NDArray[np.int64] = np.floor(octaves * PARTS).astype(np.int64)
+    return np.clip(bins, 0, OCTAVES * PARTS - 1)
 
 
 def options_of(
@@ -205,17 +210,12 @@ def options_of(
                 work = paces.ground.work_s[:, t]
                 running = float(paces.running[t, level])
                 rows.append((kind, d, group, most, PLANNED[level], work, keeps, running))
-    services = len(paces.kept)
+    columns: Any = [np.array([row[i] for row in rows]) for i in range(8)]
     if not rows:
-        return Options(
-            *(np.zeros(0, np.int64) for _ in range(4)), np.zeros(0), np.zeros((0, services)),
-            np.zeros((0, services, PATHS), np.bool_), np.zeros(0), devices,
-        )  # fmt: skip
-    kind, device, least, most, load, work, keeps, running = zip(*rows, strict=True)
-    return Options(
-        np.array(kind), np.array(device), np.array(least), np.array(most),
-        np.array(load), np.array(work), np.array(keeps), np.array(running), devices,
-    )  # fmt: skip
+        services = len(paces.kept)
+        columns = [np.zeros(0, np.int64)] * 4 + [np.zeros(0), np.zeros((0, services))]
+        columns += [np.zeros((0, services, PATHS), np.bool_), np.zeros(0)]
+    return Options(*columns, devices=devices)
 
 
 def _together(site: SiteType) -> list[Bools]:

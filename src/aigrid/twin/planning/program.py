@@ -66,8 +66,10 @@ class Program:
         """
         import highspy
 
-        highs = highspy.Highs()
-        highs.silent()
+        # The class under `highspy.Highs`, which prints a banner on stdout before it can be told
+        # not to.
+        highs = highspy._core._Highs()
+        highs.setOptionValue("output_flag", False)
         highs.setOptionValue("time_limit", limit_s)
         highs.setOptionValue("mip_rel_gap", gap)
         # One thread and a fixed seed: the same plan each time, unless the limit ends it.

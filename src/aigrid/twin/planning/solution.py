@@ -100,10 +100,10 @@ def tower_capital_usd(model: Model, found: Solution) -> Floats:
 
 def site_capital_usd(model: Model, found: Solution) -> Floats:
     """(K,) capital of each hub and factory."""
+    capital = np.zeros(len(found.option))
     used = found.option >= 0
-    return (
-        np.where(used, model.price()[found.option] * found.count, 0.0) if used.any() else used * 0.0
-    )
+    capital[used] = model.price()[found.option[used]] * found.count[used]
+    return capital
 
 
 def account(model: Model, found: Solution) -> Account:

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from aigrid.twin.country.network import TOWER
+from aigrid.twin.country.network import TOWER, Network
 from aigrid.twin.country.scenario import Country
 from aigrid.twin.models.money import DAYS_A_YEAR
 from aigrid.twin.models.shapes import radio_shape
@@ -77,7 +77,7 @@ def towers_of(country: Country, terms: Terms, paces: Paces, rows: Ints, group: I
     idle = np.array([d.idle_w for d in country.devices])[device]
     busy = np.array([d.peak_w - d.idle_w for d in country.devices])[device]
     energy = money.usd_per_kwh * money.pue / 1e3
-    size = 2 ** np.floor(np.log2(np.clip(compute, 1.0, GROUPS[-1]))).astype(np.int64)
+    size = _together(compute)
     pairs, kind = np.unique(np.stack([device, size]), axis=1, return_inverse=True)
     types = [paces.row_of[TOWER, int(d), int(g)] for d, g in pairs.T]
     running = paces.running[types].mean(axis=1)[np.asarray(kind).reshape(-1)]
@@ -105,6 +105,19 @@ def towers_of(country: Country, terms: Terms, paces: Paces, rows: Ints, group: I
         keeps=np.ascontiguousarray(kept.transpose(1, 3, 2, 0)),
         lawful=lawful,
     )
+
+
+def tower_types(network: Network, rows: Ints) -> tuple[tuple[int, int], ...]:
+    """Device rows of the towers in `rows`, and how many devices work together there."""
+    size = _together(network.devices[rows].astype(np.float64))
+    return tuple(
+        sorted({(int(d), int(g)) for d, g in zip(network.device[rows], size, strict=True)})
+    )
+
+
+def _together(compute: Floats) -> Ints:
+    size: Ints = 2 ** np.floor(np.log2(np.clip(compute, 1.0, GROUPS[-1]))).astype(np.int64)
+    return size
 
 
 def _spare(country: Country, rows: Ints, device: Ints, compute: Floats) -> Floats:
