@@ -138,8 +138,8 @@ def test_a_site_is_counted_on_at_the_share_it_keeps_while_open(ground: Ground) -
     tables = radio.tables_of(ground.country, 2000)
     towers, share = ground.has_radio, np.where(ground.has_radio, 0.9, 1.0)
     shares = [
-        radio.least_share(ground, tables, np.full(len(share), log + radio.LOG_OFFSET), 0.1, share)
-        for log in (-5.0, -2.5, -0.1)
+        radio.least_share(ground, tables, np.full(len(share), at), 0.1, share, slice(None))
+        for at in radio.LOG_OFFSET + np.array([-5.0, -2.5, -0.1])
     ]
     assert (np.diff(shares, axis=0) <= 0.0).all()
     assert (shares[0][~towers] == 1.0).all()

@@ -70,7 +70,16 @@ def test_it_says_in_which_service_it_is_behind() -> None:
 def test_a_tie_is_not_a_victory() -> None:
     findings = verdict(rehearsal(outcome("aigrid", 0), outcome("nearest", 1, slo=0.9001)), SLO_MS)
     assert not kept(findings)
-    assert "no better than nearest" in findings[1].text
+    assert "no better than nearest (90.0%): a tie, less than 0.05" in findings[1].text
+
+
+def test_what_tells_tied_policies_apart_is_said() -> None:
+    """The same promises kept may come sooner for most, later for a few, and cost other energy."""
+    ours = replace(outcome("aigrid", 0), ttft_ms_p50=8.9, ttft_ms_p99=96.8, energy_kwh=432e3)
+    other = replace(ours, policy="central-only", ttft_ms_p50=14.1, ttft_ms_p99=28.7)
+    text = told(ours, other)
+    assert "first token p50 8.9, not 14.1 ms; p99 96.8, not 28.7 ms." in text
+    assert "energy" not in text
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ LARGE = NormalDist().inv_cdf(PROMISED)
 # Weight of a new value in a profile: a half hour a day for a month.
 LEARN_RATE = 0.001
 MINUTE_S = 60.0
+Rows = list[slice]
 
 
 @dataclass(slots=True)
@@ -140,18 +141,38 @@ class Orchestrator:
         """Take what a minute showed into the profiles."""
         known = self._known
         if self._plan.shares == GUARD and self._plan.sells_ai:
-            forecast.learn(known.load, minute, known.radio.seen, LEARN_RATE)
+            self._learn(known.load, minute, known.radio.seen, self._rows)
         if of_demand:
-            forecast.learn(known.demand, minute, known.requests.rate.reshape(-1), LEARN_RATE)
+            rate = known.requests.rate
+            self._learn(known.demand, minute, rate.reshape(-1), self._by_service(rate))
+
+    def _learn(self, profile: DailyProfile, minute: int, value: Floats, parts: Rows) -> None:
+        """Every part counts with the same number of values seen, which goes up once."""
+
+        def one(rows: slice) -> DailyProfile:
+            part = DailyProfile(profile.mean[rows], profile.spread[rows], profile.seen.copy())
+            forecast.learn(part, minute, value[rows], LEARN_RATE)
+            return part
+
+        profile.seen[:] = self._threads.each(one, parts)[-1].seen
+
+    def _by_service(self, values: Floats) -> Rows:
+        services, sites = values.shape
+        return [slice(s * sites, (s + 1) * sites) for s in range(services)]
 
     def expect(self, minute: int, ahead_min: float) -> None:
         """Forecast demand, of each origin and at or below each site."""
-        known, decided = self._known, self.decided
-        rate = known.requests.rate
-        found = forecast.demand_ahead(
-            known.demand, minute - 1, ahead_min, rate.reshape(-1), demand.MEMORY, smooth=True
-        )
-        decided.expected = found.reshape(rate.shape)
+        decided, profile = self.decided, self._known.demand
+        rate = self._known.requests.rate
+
+        def one(rows: slice) -> Floats:
+            part = DailyProfile(profile.mean[rows], profile.spread[rows], profile.seen)
+            asked = rate.reshape(-1)[rows]
+            return forecast.demand_ahead(
+                part, minute - 1, ahead_min, asked, demand.MEMORY, smooth=True
+            )
+
+        decided.expected = np.stack(self._threads.each(one, self._by_service(rate)))
         self._below = neighbours.at_or_below(self._ground.above, decided.expected.T)
 
     def place(self, is_first: bool) -> None:
@@ -198,26 +219,30 @@ class Orchestrator:
         decided, ground = self.decided, self._ground
         serving = decided.resident & (decided.loading_s.T <= 0.0)
         compute = ground.compute * decided.share
-        self._least = self._least_share(minute)
-        spare = fill.split(self._policy, compute, self._below, self._work_s, serving)
+
+        def split(rows: slice) -> Floats:
+            self._least[rows] = self._least_share(minute, rows)
+            asked, work_s = self._below[rows], self._work_s[rows]
+            return fill.split(self._policy, compute[rows], asked, work_s, serving[rows])
+
+        spare = np.concatenate(self._threads.each(split, self._rows))
 
         def weigh(s: int) -> NDArray[np.float32]:
             return self._weigh(s, np.ascontiguousarray(spare[:, s]), compute, load, is_first)
 
         decided.weight = self._threads.each(weigh, range(spare.shape[1]))
 
-    def _least_share(self, minute: int) -> Floats:
-        """(N,) shares to count on until routes are weighed again."""
-        decided, ground, known = self.decided, self._ground, self._known
+    def _least_share(self, minute: int, rows: slice) -> Floats:
+        """Shares of `rows` to count on until routes are weighed again."""
+        share, ground, known = self.decided.share[rows], self._ground, self._known
         if self._plan.shares != GUARD:
-            return decided.share
+            return share
+        profile = DailyProfile(known.load.mean[rows], known.load.spread[rows], known.load.seen)
         memory, ahead_min = ground.country.radio.memory, ground.country.route_period_min
-        ahead = forecast.ahead(
-            known.load, minute - 1, ahead_min, known.radio.seen, LARGE, memory, smooth=True
-        )
-        return radio.least_share(
-            ground, self._tables, ahead, self._policy.guard_margin, decided.share
-        )
+        seen = known.radio.seen[rows]
+        ahead = forecast.ahead(profile, minute - 1, ahead_min, seen, LARGE, memory, smooth=True)
+        margin = self._policy.guard_margin
+        return radio.least_share(ground, self._tables, ahead, margin, share, rows)
 
     def _weigh(
         self, s: int, spare: Floats, compute: Floats, load: Floats, is_first: bool

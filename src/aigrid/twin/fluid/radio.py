@@ -275,7 +275,12 @@ def _needs(slot, sustained, cells, preemption, forecast, need, slot_need):
 
 
 def least_share(
-    ground: Ground, tables: RadioTables, forecast: Floats, margin: float, share: Floats
+    ground: Ground,
+    tables: RadioTables,
+    forecast: Floats,
+    margin: float,
+    share: Floats,
+    rows: slice,
 ) -> Floats:
     """The least share that sites have at a load that they are unlikely to exceed, while open.
 
@@ -284,21 +289,22 @@ def least_share(
     Args:
         ground: what stays.
         tables: to look up.
-        forecast: (N,) log of that load, plus `LOG_OFFSET`.
+        forecast: log of that load of `rows`, plus `LOG_OFFSET`.
         margin: part of the compute that the guard keeps free.
-        share: (N,) at present, of which the rest is a part.
+        share: of `rows` at present.
+        rows: contiguous.
 
     Returns:
-        (N,) never above `share`.
+        those of `rows`, never above `share`.
     """
     least = share.copy()
     table, network = tables.caution, ground.network
     _least(
         table.slot,
         table.sustained,
-        network.cells,
-        ground.compute,
-        ground.preemption,
+        network.cells[rows],
+        ground.compute[rows],
+        ground.preemption[rows],
         forecast,
         margin,
         least,

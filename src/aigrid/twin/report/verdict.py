@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -87,11 +88,33 @@ def _levels(ours: PolicyOutcome, others: list[PolicyOutcome], promised: Promised
             Finding(True, f"{lead}: {OURS} answers {mine} in time, more than {every}{told}.")
         )
     if equal:
-        found.append(Finding(False, f"{lead}: {OURS} ({mine}) is no better than {_named(equal)}."))
+        found.append(
+            Finding(
+                False,
+                f"{lead}: {OURS} ({mine}) is no better than {_named(equal)}: a tie, less than "
+                f"{100.0 * ALIKE:.2g} percentage points apart.",
+            )
+        )
+    found += [Finding(None, text) for text in map(partial(_beside, ours), equal) if text]
     for other in behind:
         text = f"{lead}: {_ahead(ours, other)}{_most_late(ours, other, promised)}"
         found.append(Finding(False, text))
     return found
+
+
+def _beside(ours: PolicyOutcome, other: PolicyOutcome) -> str:
+    """What else tells two policies apart that keep as many promises; empty where nothing does."""
+    pairs = [
+        ("first token p50", ours.ttft_ms_p50, other.ttft_ms_p50, "ms"),
+        ("p99", ours.ttft_ms_p99, other.ttft_ms_p99, "ms"),
+        ("energy", ours.energy_kwh / 1e3, other.energy_kwh / 1e3, "MWh"),
+    ]
+    told = [
+        f"{name} {mine:.3g}, not {theirs:.3g} {unit}"
+        for name, mine, theirs, unit in pairs
+        if f"{mine:.3g}" != f"{theirs:.3g}"
+    ]
+    return f"Beside {other.policy}, {OURS} has: {'; '.join(told)}." if told else ""
 
 
 def _ahead(ours: PolicyOutcome, other: PolicyOutcome) -> str:
