@@ -6,7 +6,7 @@ from tests.control import grids
 from aigrid.control import place
 from aigrid.control.orchestrator import Orchestrator
 from aigrid.control.policy import Policy
-from aigrid.core.events import ServiceDeployed, SiteJoined
+from aigrid.core.events import ServiceDeployed, SiteJoined, Tick
 from aigrid.core.state import UP
 
 
@@ -39,6 +39,39 @@ def test_where_memory_is_short_the_older_service_stays():
     orchestrator.handle(0.0, ServiceDeployed("chat", "sha256:1", 100))
     orchestrator.handle(0.0, ServiceDeployed("embed", "sha256:2", 100))
     assert place.wanted(orchestrator.state).tolist() == [[True, False]]
+
+
+def test_a_service_that_no_site_would_choose_stands_on_one_and_stays_there():
+    orchestrator = Orchestrator()
+    for name in ("h", "t1", "t2"):
+        orchestrator.handle(0.0, SiteJoined(grids.site(name, memory_mb=150)))
+    state = orchestrator.state
+    for column, service in enumerate(("chat", "embed")):
+        orchestrator.handle(0.0, ServiceDeployed(service, f"sha256:{column}", 100))
+    state.replicas.expected_per_s[:3, 0] = 10.0
+    for now_s in range(1, 5):
+        orchestrator.handle(0.1 * now_s, Tick())
+        wanted = state.replicas.wanted[:3, :2]
+        assert wanted.sum(axis=0).tolist() == [2, 1]
+        assert wanted.sum(axis=1).tolist() == [1, 1, 1]
+        before = wanted.copy()
+        for row in range(3):
+            assert place.wanted(state, row).tolist() == before[row : row + 1].tolist()
+
+
+@given(st.lists(grids.sites, max_size=8), st.lists(grids.deployments, max_size=6))
+def test_no_service_is_left_out_while_a_site_has_room_for_it_alone(sites, deployments):
+    orchestrator = Orchestrator()
+    for event in [*map(SiteJoined, sites), *deployments]:
+        orchestrator.handle(0.0, event)
+    state = orchestrator.state
+    chosen = place.wanted(state)
+    rows = slice(0, state.site_count)
+    alone = chosen & (chosen.sum(axis=0) == 1)
+    need = state.services.memory_mb[: state.service_count]
+    left = state.sites.memory_mb[: state.site_count] - alone @ need
+    for column in np.flatnonzero(~chosen.any(axis=0) & state.services.wanted[: len(need)]):
+        assert not np.any(place.allowed(state, rows)[:, column] & (left >= need[column]))
 
 
 def wishes(seed: int, sites: int, services: int):

@@ -7,6 +7,7 @@ and a recording of its events replays to the same commands.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,9 +39,9 @@ from aigrid.core.routing import RoutingTable
 from aigrid.core.state import LEFT, LOST, NO_VERSION, STATUS_NAMES, UP, GridState
 
 # Weight of the newest heartbeat in how long a site's line is.
-WAITING_RATE = 0.2
-# Weight of the newest look in what placement reckons with, where it reckons with something already.
-EXPECTED_RATE = 0.2
+WAITING_RATE = 0.1
+# Placement averages demand over this part of the time in which a replica must pay for its loading.
+EXPECTED_PART = 0.1
 
 
 class Orchestrator:
@@ -322,13 +323,16 @@ class Orchestrator:
 
     def _expect(self, now_s: float) -> None:
         """What placement reckons with until the next look: demand now or soon, where it is more."""
+        part = 1.0 - math.exp(
+            (self.placed_s - now_s) / (EXPECTED_PART * self.policy.place_horizon_s)
+        )
         self.placed_s = now_s
         growth = self.history.growth(now_s, self.policy.place_horizon_s, self.state)
         expected = demand.at_or_below(self.state) * np.maximum(growth, 1.0)
         sites, services = expected.shape
         known = self.state.replicas.expected_per_s[:sites, :services]
         # Requests come by chance: who follows every count shuffles a calm grid.
-        known += np.where(known > 0.0, EXPECTED_RATE, 1.0) * (expected - known)
+        known += np.where(known > 0.0, part, 1.0) * (expected - known)
 
     def _refresh_routes(self, now_s: float) -> Iterator[Command]:
         """Publish a new table when something came or went, or when weights have moved enough."""

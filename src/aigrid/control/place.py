@@ -99,8 +99,9 @@ def _choose(  # type: ignore[no-untyped-def]
 def wanted(state: GridState, only: int | None = None, policy: Policy | None = None) -> BoolColumn:
     """What `choose` says of the grid's state: a replica wherever it is wanted, allowed and fits.
 
-    Where nothing is known of demand and memory does not suffice for all, what stands stays, and
-    then services deployed earlier come first.
+    Each service that is wanted stands somewhere, as far as there is memory for one of each. Where
+    nothing is known of demand and memory does not suffice for all, what stands stays, and then
+    services deployed earlier come first.
 
     Args:
         state: the grid.
@@ -116,7 +117,8 @@ def wanted(state: GridState, only: int | None = None, policy: Policy | None = No
     shape = replicas.started[rows, columns].shape
     known_s = np.where(services.residence_s[columns] > 0.0, services.residence_s[columns], 1.0)
     present = (state.sites.status[rows] == UP)[:, None] & services.wanted[columns]
-    return choose(
+    may = present & allowed(state, rows)
+    chosen = choose(
         policy or Policy(),
         state.sites.compute_cores[rows],
         state.sites.memory_mb[rows],
@@ -125,9 +127,44 @@ def wanted(state: GridState, only: int | None = None, policy: Policy | None = No
         np.broadcast_to(services.memory_mb[columns], shape),
         np.zeros(shape),
         np.ones(shape[1]),
-        present & allowed(state, rows),
+        may,
         replicas.started[rows, columns] != NO_VERSION,
     )
+    if (may & ~chosen).any():
+        _leave_nobody_out(state, chosen, rows)
+    return chosen
+
+
+def _leave_nobody_out(state: GridState, chosen: BoolColumn, rows: slice) -> None:
+    """Let a service that no site would choose stand on one, in the place of others; in place.
+
+    It stands where it stood, else where most memory is left beside services that stand nowhere
+    else: those are never put out, so that two do not take turns. `chosen` are the rows to decide
+    about; the others stay as they were decided.
+    """
+    sites, services = state.site_count, state.service_count
+    up = state.sites.status[:sites] == UP
+    whole = state.replicas.wanted[:sites, :services] & up[:, None]
+    whole[rows] = chosen
+    need = state.services.memory_mb[:services]
+    may = up[:, None] & state.services.wanted[:services] & allowed(state, slice(0, sites))
+    for service in np.flatnonzero(may.any(axis=0) & ~whole.any(axis=0)).tolist():
+        alone = whole & (whole.sum(axis=0) == 1)
+        left = state.sites.memory_mb[:sites] - alone @ need
+        could = np.flatnonzero(may[:, service] & (left >= need[service]))
+        if not len(could):
+            continue
+        stood = state.replicas.wanted[could, service]
+        row = int(could[np.lexsort((-left[could], ~stood))[0]])
+        keep = alone[row].copy()
+        keep[service] = True
+        free = float(state.sites.memory_mb[row] - keep @ need)
+        for other in np.flatnonzero(whole[row] & ~keep).tolist():
+            if need[other] <= free:
+                keep[other] = True
+                free -= float(need[other])
+        whole[row] = keep
+    chosen[:] = whole[rows]
 
 
 def allowed(state: GridState, rows: slice) -> BoolColumn:

@@ -14,7 +14,7 @@ from aigrid.twin.swarm.checkers import Check, may_run
 from aigrid.twin.swarm.look import Finding, Look
 
 # So often may a weight swing to and fro while nothing happens.
-MOST_TURNS = 6
+MOST_TURNS = 10
 
 
 def recovers(look: Look) -> Finding | None:
