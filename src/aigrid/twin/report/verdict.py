@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aigrid.twin.outcome import PolicyOutcome, Rehearsal, Series
-from aigrid.twin.report.figures import count, rate, share, simulated, usd
+from aigrid.twin.report.figures import NONE, count, ms, mwh, rate, share, simulated, usd
 
 OURS = "aigrid"
 RADIO_LIMIT = 1e-5
@@ -105,14 +105,14 @@ def _levels(ours: PolicyOutcome, others: list[PolicyOutcome], promised: Promised
 def _beside(ours: PolicyOutcome, other: PolicyOutcome) -> str:
     """What else tells two policies apart that keep as many promises; empty where nothing does."""
     pairs = [
-        ("first token p50", ours.ttft_ms_p50, other.ttft_ms_p50, "ms"),
-        ("p99", ours.ttft_ms_p99, other.ttft_ms_p99, "ms"),
-        ("energy", ours.energy_kwh / 1e3, other.energy_kwh / 1e3, "MWh"),
+        ("first token p50", ms(ours.ttft_ms_p50), ms(other.ttft_ms_p50), "ms"),
+        ("p99", ms(ours.ttft_ms_p99), ms(other.ttft_ms_p99), "ms"),
+        ("energy", mwh(ours.energy_kwh), mwh(other.energy_kwh), "MWh"),
     ]
     told = [
-        f"{name} {mine:.3g}, not {theirs:.3g} {unit}"
+        f"{name} {mine}, not {theirs} {unit}"
         for name, mine, theirs, unit in pairs
-        if f"{mine:.3g}" != f"{theirs:.3g}"
+        if mine != theirs and NONE not in (mine, theirs)
     ]
     return f"Beside {other.policy}, {OURS} has: {'; '.join(told)}." if told else ""
 
