@@ -41,13 +41,16 @@ class Wanted:
     least: NDArray[np.float64]
 
 
-def solve(model: Model, wanted: Wanted, limit_s: float = 60.0) -> Solution | None:
+def solve(
+    model: Model, wanted: Wanted, limit_s: float = 60.0, begin: Solution | None = None
+) -> Solution | None:
     """The best plan, or the best one found within the time, with its bound.
 
     Args:
         model: small.
         wanted: what is looked for.
         limit_s: seconds.
+        begin: a plan that is known already, to begin with.
 
     Returns:
         None where no plan does what is wanted.
@@ -63,7 +66,7 @@ def solve(model: Model, wanted: Wanted, limit_s: float = 60.0) -> Solution | Non
             f"{program.rows.columns:,} variables are too many to solve exactly",
             next_step=f"leave --exact out, or plan fewer sites (limit {VARIABLES_LIMIT:,})",
         )
-    values, bound = program.rows.solve(limit_s, GAP)
+    values, bound = program.rows.solve(limit_s, GAP, start=program.start(begin))
     if values is None:
         if math.isnan(bound):
             raise UnavailableError(
@@ -225,6 +228,18 @@ class _Layout:
                     -math.inf,
                     0.0,
                 )
+
+    def start(self, begin: Solution | None) -> dict[int, float] | None:
+        """Columns of what a plan buys; what it serves follows from that."""
+        if begin is None:
+            return None
+        found = {}
+        for site, o, y, n in self._sites:
+            chosen = begin.option[site] == o
+            found[y], found[n] = float(chosen), float(begin.count[site]) if chosen else 0.0
+        for i, choice, y in self._choice:
+            found[y] = float(begin.tower[i] == choice)
+        return found
 
     def solution(self, values: NDArray[np.float64], seconds: float, bound: float) -> Solution:
         """A plan from the values of the variables."""

@@ -194,8 +194,8 @@ def options_of(
         slo_share: of requests that must keep their promises.
     """
     rows = []
-    for kind, d, group in itertools.product(kinds, range(len(devices)), GROUPS):
-        t = paces.row_of[kind, own + d, group]
+    for place, d, group in itertools.product(kinds, range(len(devices)), GROUPS):
+        t = paces.row_of[place, own + d, group]
         site = paces.ground.types[t]
         kept = paces.kept[:, t, speed_bin(float(group))] >= slo_share
         for together in _together(site):
@@ -209,13 +209,14 @@ def options_of(
                 most = MOST_DEVICES if group == GROUPS[-1] else 2 * group - 1
                 work = paces.ground.work_s[:, t]
                 running = float(paces.running[t, level])
-                rows.append((kind, d, group, most, PLANNED[level], work, keeps, running))
-    columns: Any = [np.array([row[i] for row in rows]) for i in range(8)]
+                rows.append((place, d, group, most, PLANNED[level], work, keeps, running))
+    columns: list[Any] = [np.array([row[i] for row in rows]) for i in range(8)]
     if not rows:
         services = len(paces.kept)
         columns = [np.zeros(0, np.int64)] * 4 + [np.zeros(0), np.zeros((0, services))]
         columns += [np.zeros((0, services, PATHS), np.bool_), np.zeros(0)]
-    return Options(*columns, devices=devices)
+    kind, device, least, most, load, work_s, keeps, ran = columns
+    return Options(kind, device, least, most, load, work_s, keeps, ran, devices)
 
 
 def _together(site: SiteType) -> list[Bools]:

@@ -51,7 +51,12 @@ class Program:
         self._row_high.append(high)
 
     def solve(
-        self, limit_s: float, gap: float, *, relaxed: bool = False
+        self,
+        limit_s: float,
+        gap: float,
+        *,
+        relaxed: bool = False,
+        start: dict[int, float] | None = None,
     ) -> tuple[Floats | None, float]:
         """Values of the columns and a bound on the cost.
 
@@ -59,6 +64,7 @@ class Program:
             limit_s: seconds.
             gap: relative, at which it is done.
             relaxed: whole numbers may be broken.
+            start: values of some columns, those of a plan that is known.
 
         Returns:
             None where there is no solution, with a bound of infinity, or NaN where none was found
@@ -76,6 +82,9 @@ class Program:
         highs.setOptionValue("threads", 1)
         highs.setOptionValue("random_seed", 0)
         highs.passModel(self._lp(highspy, relaxed))
+        if start:
+            columns = np.array(list(start), np.int32)
+            highs.setSolution(len(start), columns, np.array(list(start.values())))
         highs.run()
         status, info = highs.getModelStatus(), highs.getInfo()
         if status == highspy.HighsModelStatus.kInfeasible:

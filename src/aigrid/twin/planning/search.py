@@ -99,11 +99,11 @@ def find(
         quick = fast.within(model, True, budget, tell("budget"))
     wanted = Wanted(True, budget, least)
     runs_exact = method == EXACT or (method == AUTO and exact.size(model) <= SMALL)
-    solved = exact.solve(model, wanted, limit_s) if runs_exact else None
+    solved = exact.solve(model, wanted, limit_s, quick) if runs_exact else None
     if quick is None and solved is None:
         all_demand, wanted = False, replace(wanted, all_demand=False)
         quick = fast.within(model, False, budget, tell("budget"))
-        solved = exact.solve(model, wanted, limit_s) if runs_exact else None
+        solved = exact.solve(model, wanted, limit_s, quick) if runs_exact else None
     for found in (quick, solved):
         if found is not None:
             check(model, found)
