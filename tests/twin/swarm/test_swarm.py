@@ -15,10 +15,13 @@ from aigrid.twin.swarm.draw import draw
 from aigrid.twin.swarm.outcome import Outcome, SwarmResult
 from aigrid.twin.swarm.swings import Swings
 
+# Twelve in a row that are small.
+FIRST = 310
+
 
 @pytest.fixture(scope="module")
 def small() -> SwarmResult:
-    return Swarm(12, 1000).run(SilentProgress())
+    return Swarm(12, FIRST).run(SilentProgress())
 
 
 def shown(result: SwarmResult) -> str:
@@ -31,7 +34,7 @@ def shown(result: SwarmResult) -> str:
 
 
 def test_a_small_swarm_keeps_every_rule(small: SwarmResult) -> None:
-    assert [outcome.seed for outcome in small.outcomes] == list(range(1000, 1012))
+    assert [outcome.seed for outcome in small.outcomes] == list(range(FIRST, FIRST + 12))
     assert small.failures == ()
     assert small.total("served") > 100
     text = shown(small)
@@ -49,7 +52,7 @@ def test_json_balances(small: SwarmResult) -> None:
 
 
 def test_a_seed_repeats_byte_by_byte(small: SwarmResult) -> None:
-    again = run.attempt(1003)
+    again = run.attempt(FIRST + 3)
     assert again == small.outcomes[3]
 
 
@@ -88,15 +91,15 @@ def test_an_interrupted_swarm_tells_what_was_done(
     done = {outcome.seed: outcome for outcome in small.outcomes}
 
     def stop(seed: int) -> Outcome:
-        if seed == 1002:
+        if seed == FIRST + 2:
             raise KeyboardInterrupt
         return done[seed]
 
     monkeypatch.setattr(run, "attempt", stop)
-    swarm = Swarm(12, 1000)
+    swarm = Swarm(12, FIRST)
     found = swarm.run(SilentProgress())
     assert swarm.interrupted
-    assert [outcome.seed for outcome in found.outcomes] == [1000, 1001]
+    assert [outcome.seed for outcome in found.outcomes] == [FIRST, FIRST + 1]
     assert "stopped after 2 of 12" in shown(found)
 
 
@@ -107,7 +110,7 @@ def test_processes_find_the_same(monkeypatch: pytest.MonkeyPatch, small: SwarmRe
         return iter([done[seed] for seed in reversed(seeds)])
 
     monkeypatch.setattr(swarming, "_in_processes", out_of_order)
-    found = Swarm(12, 1000, workers=2).run(SilentProgress())
+    found = Swarm(12, FIRST, workers=2).run(SilentProgress())
     assert found.trace_sha256() == small.trace_sha256()
 
 
