@@ -141,6 +141,27 @@ def test_unneeded_candidates_keep_a_door_open():
     assert np.all(weight[2:].max(axis=1) >= 1.0 - POLICY.route_reserve)
 
 
+def test_no_door_is_kept_open_where_the_promise_is_not_kept():
+    reach = star(2)
+    hop, spare = np.zeros(reach.shape, np.float32), np.full(4, 10.0)
+    demand = np.array([0.0, 0.0, 1.0, 1.0])
+    slow_tower = np.array([10.0, 10.0, 900.0, 10.0])
+    weight = fill.waterfill(POLICY, reach, demand, spare, slow_tower, hop, SLO_MS)
+    assert np.all(weight[reach == 2][2:] == 0.0)
+    assert np.all(weight[2:][reach[2:] != 2] > 0.0)
+
+
+def test_one_candidate_in_time_leaves_the_fastest_of_the_others_as_a_last_resort():
+    reach = star(1)
+    hop, spare = np.zeros(reach.shape, np.float32), np.full(3, 10.0)
+    site_ms = np.array([700.0, 900.0, 10.0])
+    weight = fill.waterfill(POLICY, reach, np.array([0.0, 0.0, 1.0]), spare, site_ms, hop, SLO_MS)
+    mine = dict(zip(reach[2].tolist(), weight[2].tolist(), strict=True))
+    assert mine[2] > 0.99
+    assert 0.0 < mine[0] <= 2 * fill.LAST_RESORT
+    assert mine[1] == 0.0
+
+
 def test_unknown_demand_spreads_by_what_sites_can_spare():
     reach = star(1)
     hop, spare = np.zeros(reach.shape, np.float32), np.array([6.0, 3.0, 1.0])

@@ -11,6 +11,8 @@ from aigrid.control.policy import Policy
 from aigrid.twin.fluid import caution, chance, experience, flows, radio, sites
 from aigrid.twin.fluid.ground import Ground, ground_of
 from aigrid.twin.fluid.responses import (
+    LOAD_LOOKUP,
+    LOAD_STEPS,
     LOADS,
     PATHS,
     SPEEDS,
@@ -145,6 +147,20 @@ def test_a_site_is_counted_on_at_the_share_it_keeps_while_open(ground: Ground) -
     assert (shares[0][~towers] == 1.0).all()
     # At a full load a site would be shut, not slow: what counts is what it has just before.
     assert (shares[2][towers] > 0.3).all()
+
+
+def test_a_site_spares_what_it_serves_without_breaking_a_promise() -> None:
+    """Promises that need half a device up to a load of 0.5, and a whole one beyond."""
+    loads = LOADS[np.newaxis]
+    needed = np.where(loads <= 0.5, 0.5, 1.0)
+    share, zeros = np.array([1.0, 0.6, 0.3, 0.0]), np.zeros(4, np.int64)
+    spare, found = np.full(4, 8.0), np.zeros(4)
+    lookup = (0.85, LOADS, LOAD_LOOKUP, LOAD_STEPS, np.ones(4))
+    idle = (np.ones(4), zeros, 8, np.zeros(4), needed, 100.0)
+    sites.site_times(share, *idle, *lookup, spare, found)
+    assert found[:3] == pytest.approx([50.0, 100.0 * 0.5 / 0.6, 100.0 * 0.5 / 0.3])
+    assert np.isinf(found[3])
+    assert spare[:2] == pytest.approx([8.0, 8.0 * 0.5 / 0.85])
 
 
 def test_a_slow_or_busy_site_answers_later(ground: Ground, responses: Responses) -> None:
