@@ -177,6 +177,16 @@ def test_nobody_can_go_on_ends_in_one_error_event(rig: RigMaker) -> None:
     assert not any(block.startswith(":") for block in blocks)
 
 
+@pytest.mark.parametrize("at", [25, 30])
+def test_refusal_in_mid_stream_is_said_and_ends_it(rig: RigMaker, at: int) -> None:
+    refuses = Script(answer=story, fail_with=InvalidRequestError("no such voice"), fail_at=at)
+    connection, response = open_stream(rig(one=DIES, two=refuses))
+    blocks = response.read().decode().split("\n\n")
+    connection.close()
+    assert blocks[-2:] == ["data: [DONE]", ""]
+    assert sum('"error"' in block for block in blocks) == 1
+
+
 # -- clients that leave, and clients that do not read ------------------------------------------
 
 
@@ -223,7 +233,7 @@ def test_client_that_leaves_before_the_first_token_frees_its_place(rig: RigMaker
 def test_client_that_does_not_read_is_cut_off_and_holds_nothing(
     rig: RigMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "READER_S", 0.5)
+    monkeypatch.setattr(server.BoundedWriter, "reader_s", 0.5)
     long = " ".join(["x" * 100_000] * 400)
     running = rig(one=Script(answer=lambda job: long))
     connection, response = open_stream(running)

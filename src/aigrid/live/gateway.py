@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aigrid.control.asked import DEMAND_PERIOD_S
+from aigrid.core.codec import from_plain
 from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
 from aigrid.live import fabric, idempotency, server
@@ -278,6 +279,7 @@ def main(raw: dict[str, Any]) -> None:
         control_url=raw["control_url"],
         grid_token=raw["grid_token"],
         key_digests=tuple(raw["key_digests"]),
+        limits=from_plain(Limits, raw.get("limits", {}), "limits"),
         data=Path(raw["data"]) / "gateway",
         fabric=raw["fabric"],
         identity=GridPaths(Path(raw["data"])).identity("gateway") if raw["wide"] else None,
@@ -285,7 +287,8 @@ def main(raw: dict[str, Any]) -> None:
     log = RequestLog.to_folder(raw.get("record", ""))
     bound = server.listen(raw["host"], raw["port"])
     logger.info(json.dumps({"gateway": raw["port"], "started_s": time.time()}))
+    app = Gateway(settings, log).app()
     try:
-        server.run(server.serve(Gateway(settings, log).app(), bound))
+        server.run(server.serve(app, bound, reader_s=settings.limits.reader_s))
     finally:
         log.close()

@@ -82,6 +82,9 @@ class Journey:
             found = await self._next_site()
             self._site = found.site
             if isinstance(found, Answer):
+                if self.relay.begun and self.attempt.stream:
+                    said = f"{self._broke}; {found.site} answered {found.status}"
+                    raise UnavailableError(said, next_step="send it again")
                 yield found
                 return
             try:
@@ -163,7 +166,7 @@ class Journey:
         limit_s = self.limits.resume_s if begun else self.limits.try_for_s
         deadline_s, rounds = time.monotonic() + limit_s, 0
         while True:
-            found = await self._round(path, body)
+            found = await self._round(path, body, deadline_s)
             if not isinstance(found, TryNextError):
                 return found
             if time.monotonic() > deadline_s:
@@ -171,11 +174,14 @@ class Journey:
             await asyncio.sleep(retry.pause_s(rounds))
             rounds += 1
 
-    async def _round(self, path: str, body: bytes) -> Link | Answer | TryNextError:
+    async def _round(
+        self, path: str, body: bytes, deadline_s: float
+    ) -> Link | Answer | TryNextError:
         """One pass over the candidates."""
         attempt, last = self.attempt, TryNextError("no site serves it now")
         for site in self._candidates():
-            await self._wait()
+            if not await self._may_try(deadline_s):
+                break
             try:
                 return await self.links.open(site, attempt, path, body)
             except TryNextError as reason:
@@ -188,11 +194,14 @@ class Journey:
         sites = self.links.mirror.tries(attempt.origin, attempt.service)
         return sorted(sites, key=self.left.__contains__) if self.left else sites
 
-    async def _wait(self) -> None:
-        """Until the gateway may retry; the first try waits for nothing."""
+    async def _may_try(self, deadline_s: float) -> bool:
+        """Wait for the gateway's budget; the first try waits for nothing."""
         while self._wait_s > 0.0:
+            if time.monotonic() > deadline_s:
+                return False
             await asyncio.sleep(self._wait_s)
             self._wait_s = self.may_retry()
+        return True
 
     def _gave_up(self, reason: TryNextError, tried_s: float) -> AigridError:
         kind = OverloadedError if reason.busy else UnavailableError

@@ -22,7 +22,6 @@ from aigrid.live.limits import Limits
 BACKLOG = 2048
 Closer = Callable[[], Awaitable[None]]
 DRAIN_S = 1
-READER_S = Limits().reader_s
 DISCARD_LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -46,17 +45,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class BoundedWriter(HttpToolsProtocol):
-    """Cuts a client off that leaves the send buffer full for `READER_S`.
+    """Cuts a client off that leaves the send buffer full for `reader_s`.
 
     The transport's buffer bounds what such a client holds here; this bounds for how long.
     """
 
+    reader_s = Limits().reader_s
     _cut: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
         """The buffer is full."""
         super().pause_writing()
-        self._cut = self.loop.call_later(READER_S, self.transport.abort)
+        self._cut = self.loop.call_later(self.reader_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client has taken most of it."""
@@ -87,14 +87,21 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-async def serve(app: Any, bound: socket.socket, on_exit: Callable[[], None] = lambda: None) -> None:
+async def serve(
+    app: Any,
+    bound: socket.socket,
+    on_exit: Callable[[], None] = lambda: None,
+    reader_s: float = BoundedWriter.reader_s,
+) -> None:
     """Serve until SIGTERM, then drain for at most `DRAIN_S` seconds.
 
     Args:
         app: the ASGI application.
         bound: from `listen`.
         on_exit: called at SIGTERM, so that long polls can be answered at once.
+        reader_s: for which a client may leave its send buffer full.
     """
+    BoundedWriter.reader_s = reader_s  # a process serves one application
     config = uvicorn.Config(
         app,
         loop="uvloop",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aigrid.live.limits import Limits
 from aigrid.live.paths import GridPaths
 from aigrid.live.topology import from_counts, from_file
 from aigrid.radio.topology import PlannedSite
@@ -28,6 +29,7 @@ class GridSettings(BaseModel):
         fabric: `nats://HOST:PORT` for NATS JetStream; empty for the control plane's own HTTP.
         advertise: address under which other machines reach this one; empty: nobody else joins.
         door_port: where sites of other machines come in; 0 takes a free one.
+        limits: of the data path: queues, times, retries.
         record: folder for a recording of the run, see `live.run_log`; None for none.
     """
 
@@ -43,6 +45,7 @@ class GridSettings(BaseModel):
     fabric: Annotated[str, Field(pattern=FABRIC_PATTERN)] = ""
     advertise: Annotated[str, Field(max_length=253)] = ""
     door_port: Annotated[int, Field(ge=0, le=65535)] = 8443
+    limits: Limits = Field(default_factory=Limits)
     record: Path | None = None
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 from aigrid.core.codec import from_plain
 from aigrid.core.site import Site
 from aigrid.live import fabric, server
+from aigrid.live.limits import Limits
 from aigrid.live.paths import GridPaths, read_secret
 from aigrid.live.site_agent import SiteAgent
 from aigrid.live.site_api import SiteApi
@@ -19,6 +20,7 @@ def main(raw: dict[str, Any]) -> None:
     paths = GridPaths(Path(raw["data"]))
     site: Site = from_plain(Site, raw["site"], "site configuration")
     token = read_secret(paths.grid_token)
+    limits = from_plain(Limits, raw.get("limits", {}), "limits")
     bound = server.listen(raw["host"], 0)
     agent = SiteAgent(
         site=site,
@@ -38,7 +40,8 @@ def main(raw: dict[str, Any]) -> None:
     )
     log = SiteLog(Path(raw["record"]), agent.replicas, site.name) if raw.get("record") else None
     try:
-        server.run(server.serve(SiteApi(agent, token).app(), bound, agent.leave))
+        app = SiteApi(agent, token, limits).app()
+        server.run(server.serve(app, bound, agent.leave, limits.reader_s))
     finally:
         if log is not None:
             log.close()

@@ -122,8 +122,10 @@ class Supervisor:
         )
         grid_token = read_secret(self.settings.paths.grid_token)
         key = read_secret(self.settings.paths.api_key)
+        limits = to_plain(self.settings.limits)
         gateway = {
             "data": str(self.settings.data),
+            "limits": limits,
             "host": self.settings.host,
             "port": self.port,
             "control_url": self.control_url,
@@ -137,6 +139,7 @@ class Supervisor:
         trusted = [str(path) for path in Store(self.settings.paths.store).trusted_keys]
         for plan in planned:
             site = common | {
+                "limits": limits,
                 "control_url": self.control_url,
                 "site": to_plain(plan.site),
                 "yields": self.settings.protection != "off",
