@@ -41,6 +41,7 @@ def _figures(result: SwarmResult) -> Table:
     table.add_row("scenarios", f"{len(result.outcomes):,}")
     for name in names:
         table.add_row(name, f"{result.total(name):,}")
+    table.add_row("in flight", f"{result.in_flight():,}")
     slowest = result.slowest()
     if slowest is not None and slowest.recovery_s is not None:
         table.add_row("slowest recovery", f"{slowest.recovery_s:.1f} s (seed {slowest.seed})")

@@ -6,7 +6,7 @@ Ranges are wide on purpose: the rules have to hold for grids that nobody would b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -56,7 +56,7 @@ class Chance:
 def draw(seed: int) -> Trial:
     """The trial of this seed."""
     chance = Chance(seed)
-    physics, policy = _physics(chance), None
+    physics = _physics(chance)
     sites = _sites(chance, physics)
     policy = _policy(chance, physics)
     packages = _packages(chance, sites)
@@ -282,6 +282,3 @@ def _demand(
 
 def _may(package: SimulatedPackage, planned: PlannedSite) -> bool:
     return not package.regions or planned.site.region in package.regions
-
-
-Draw = Callable[[int], Trial]

@@ -79,6 +79,8 @@ class SwarmResult:
         outcomes: of those that were, by seed.
         wall_s: it took.
         workers: processes.
+        commit: of the code.
+        failures: of those that broke a rule.
     """
 
     seed: int
@@ -96,6 +98,11 @@ class SwarmResult:
     def total(self, name: str) -> int:
         """The sum of one count over all trials."""
         return sum(int(getattr(outcome, name)) for outcome in self.outcomes)
+
+    def in_flight(self) -> int:
+        """Requests that were open when their grid ended."""
+        ended = sum(self.total(name) for name in ("served", "refused", "broken"))
+        return self.total("requests") - ended
 
     def faults(self) -> dict[str, int]:
         """How many of each kind, by name."""
@@ -121,8 +128,7 @@ class SwarmResult:
             "workers": self.workers,
             "simulated_s": round(sum(outcome.simulated_s for outcome in self.outcomes), 1),
             **{name: self.total(name) for name in names},
-            "in_flight": self.total("requests")
-            - sum(self.total(name) for name in ("served", "refused", "broken")),
+            "in_flight": self.in_flight(),
             "faults": self.faults(),
             "slowest_recovery": None
             if slowest is None or slowest.recovery_s is None
