@@ -25,7 +25,7 @@ from aigrid.twin.planning.towers import EXTRA, bins_of
 
 Floats = NDArray[np.float64]
 SWEEPS = 40
-BISECTIONS = 24
+BISECTIONS = 16
 # Refusing costs more than serving ever could, where all that can be carried must be.
 NEVER = 1e9
 # Groups of a case that is worth more starts, and how many.
@@ -260,7 +260,14 @@ class Search:
         return Solution(option, count, upward, self.tower.copy(), self.own.copy(), "fast", seconds)
 
 
-def plan(model: Model, all_demand: bool, dear: float = 0.0, heard: Heard | None = None) -> Solution:
+def plan(
+    model: Model,
+    all_demand: bool,
+    dear: float = 0.0,
+    heard: Heard | None = None,
+    *,
+    thorough: bool = True,
+) -> Solution:
     """The best plan that was found from all starts.
 
     Args:
@@ -268,10 +275,11 @@ def plan(model: Model, all_demand: bool, dear: float = 0.0, heard: Heard | None 
         all_demand: carry all that can be carried; else what earns more than it costs.
         dear: further USD a year for a USD of capital.
         heard: is told of every start that is done.
+        thorough: more starts where the case is small.
     """
     began = time.perf_counter()
     best, least = None, math.inf
-    for ranks, towers_first in _starts(model):
+    for ranks, towers_first in _starts(model, thorough):
         search = Search(model, all_demand, dear)
         search.begin(ranks)
         if towers_first:
@@ -290,13 +298,13 @@ def plan(model: Model, all_demand: bool, dear: float = 0.0, heard: Heard | None 
     return _timed(best, time.perf_counter() - began)
 
 
-def _starts(model: Model) -> list[tuple[tuple[int, ...], bool]]:
+def _starts(model: Model, thorough: bool) -> list[tuple[tuple[int, ...], bool]]:
     """Where each service begins, and whether towers are filled first; more for a small case."""
     services = len(model.rate)
     found = [((rank,) * services, False) for rank in (0, -1)]
     if len(model.towers):
         found += [(ranks, True) for ranks, _ in found]
-    if len(model.near) <= SMALL:
+    if thorough and len(model.near) <= SMALL:
         mixed = list(itertools.product(range(model.near.shape[1]), repeat=services))
         step = max(len(mixed) // MIXED, 1)
         found += [(ranks, bool(len(model.towers))) for ranks in mixed[::step]]
@@ -322,13 +330,13 @@ def within(
         None where all demand must be carried and no price of capital makes it fit.
     """
     began = time.perf_counter()
-    found = plan(model, all_demand, heard=heard)
+    found = plan(model, all_demand, heard=heard, thorough=False)
     if account(model, found).capital_usd <= budget_usd:
         return found
     low, high, best = 0.0, 1.0, None
     for step in range(BISECTIONS):
         dear = high if best is None else 0.5 * (low + high)
-        found = plan(model, all_demand, dear)
+        found = plan(model, all_demand, dear, heard, thorough=False)
         if account(model, found).capital_usd <= budget_usd:
             better = best is None or _judged(model, found, all_demand, 0.0) <= _judged(
                 model, best, all_demand, 0.0
