@@ -55,6 +55,9 @@ def dismiss(setup: Setup, name: str) -> None:
 @click.option("--region", required=True, help="The unit of residency rules.")
 @click.option("--host", required=True, help="Address under which gateways reach this machine.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8444, show_default=True)
+@click.option(
+    "--listen-port", type=click.IntRange(0, 65535), default=0, help="Behind a proxy or NAT."
+)
 @click.option("--parent", default="", help="The site above it; none for a root.")
 @click.option("--latitude", "latitude_deg", type=float, default=0.0)
 @click.option("--longitude", "longitude_deg", type=float, default=0.0)
@@ -69,6 +72,7 @@ def join(
     region: str,
     host: str,
     port: int,
+    listen_port: int,
     parent: str,
     latitude_deg: float,
     longitude_deg: float,
@@ -94,7 +98,7 @@ def join(
         memory_mb=memory_mb,
         parent=parent,
     )
-    joined = membership.join(token, setup.data, own, host, port)
+    joined = membership.join(token, setup.data, own, host, port, listen_port)
     told = {"site": name, "url": joined.url, "grid": joined.door, "fabric": joined.fabric}
     show(
         setup,

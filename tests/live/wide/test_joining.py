@@ -204,4 +204,4 @@ def test_an_identity_knows_how_long_it_lives(tmp_path: Path):
 def test_what_is_kept_is_not_secret_but_the_key(grid: Grid):
     joined = grid.joined()
     kept = json.loads((joined.folder / "site.json").read_text())
-    assert set(kept) == {"site", "host", "port", "door", "fabric"}
+    assert set(kept) == {"site", "host", "port", "listen_port", "door", "fabric"}

@@ -38,6 +38,7 @@ class Membership:
         site: who it is.
         host: where gateways reach it.
         port: there.
+        listen_port: where the site itself listens, behind a proxy or NAT; the same for 0.
         door: URL of the control plane's door.
         fabric: URL of NATS; empty for the door's own HTTP.
     """
@@ -48,6 +49,7 @@ class Membership:
     port: int
     door: str
     fabric: str
+    listen_port: int = 0
 
     @property
     def identity(self) -> Identity:
@@ -87,7 +89,9 @@ class Membership:
             ) from error
 
 
-def join(token: str, folder: Path, site: Site, host: str, port: int) -> Membership:
+def join(
+    token: str, folder: Path, site: Site, host: str, port: int, listen_port: int = 0
+) -> Membership:
     """Use an invitation up; the key never leaves this machine.
 
     Raises:
@@ -113,7 +117,7 @@ def join(token: str, folder: Path, site: Site, host: str, port: int) -> Membersh
     context = ssl.create_default_context(cadata=invitation.authority)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     told = call(invitation.url, "/enter/v1/certificate", asked, context)
-    joined = Membership(folder, site, host, port, invitation.url, str(told["fabric"]))
+    joined = Membership(folder, site, host, port, invitation.url, str(told["fabric"]), listen_port)
     _write_identity(joined.identity, key, told["certificate"], invitation.authority)
     for number, text in enumerate(told["trusted_keys"]):
         write_aside(folder / "trusted" / f"{number}.pub", text.encode())

@@ -32,7 +32,7 @@ def run_site(joined: Membership) -> None:
     Raises:
         ConflictError: the port is taken.
     """
-    bound = server.listen(joined.host, joined.port)
+    bound = server.listen(joined.host, joined.listen_port or joined.port)
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(joined, bound))
 

@@ -1,0 +1,1 @@
+"""Faults on a real grid of processes, and the check that no answer was lost, doubled or changed."""

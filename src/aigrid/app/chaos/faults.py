@@ -1,0 +1,203 @@
+"""What can go wrong, each as one coroutine that breaks something and mends it again."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aigrid.app.chaos.grid import REMOTE, ChaosGrid, has_nats, send
+
+HELD_S = 4.0
+SLICE_S = 0.05
+SLOWED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A kind of fault.
+
+    Attributes:
+        name: for people.
+        strike: breaks and mends.
+        gateway_dies: clients may see their connection break, and ask again.
+        rounds: how often every question is asked at least.
+        at_once: of the questions, as a multiple of the usual number.
+        needs: why it cannot run here; empty where it can.
+    """
+
+    name: str
+    strike: Callable[[ChaosGrid, np.random.Generator], Awaitable[None]]
+    gateway_dies: bool = False
+    rounds: int = 2
+    at_once: int = 1
+    needs: str = ""
+
+
+async def kill_site(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """Kill -9 of one site, then of another."""
+    for site in rng.permutation(_children(grid))[:2]:
+        send(grid.processes().get(str(site), 0), signal.SIGKILL)
+        await asyncio.sleep(float(rng.uniform(0.3, 1.0)))
+
+
+async def kill_gateway(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """Kill -9 of the gateway."""
+    send(grid.processes()["gateway"], signal.SIGKILL)
+    await asyncio.sleep(0)
+
+
+async def kill_control(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """Kill -9 of the control plane, then of a site while it is away."""
+    send(grid.processes()["control"], signal.SIGKILL)
+    site = str(rng.choice(_children(grid)))
+    send(grid.processes().get(site, 0), signal.SIGKILL)
+    await asyncio.sleep(0)
+
+
+async def kill_fabric(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """Kill -9 of the NATS server, and of a site while it is away."""
+    assert grid.nats is not None
+    grid.nats.kill()
+    grid.nats.wait()
+    site = str(rng.choice(_children(grid)))
+    send(grid.processes().get(site, 0), signal.SIGKILL)
+    await asyncio.sleep(HELD_S / 2)
+    await asyncio.to_thread(grid.start_nats)
+
+
+async def hang_site(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """SIGSTOP: a process that takes connections and says nothing."""
+    pid = grid.processes()[str(rng.choice(grid.site_names()))]
+    send(pid, signal.SIGSTOP)
+    await asyncio.sleep(HELD_S)
+    send(pid, signal.SIGCONT)
+
+
+async def slow_site(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """A site that has a tenth of its time."""
+    pid = grid.processes()[str(rng.choice(grid.site_names()))]
+    for _ in range(int(HELD_S / SLICE_S / SLOWED)):
+        send(pid, signal.SIGSTOP)
+        await asyncio.sleep(SLICE_S * (SLOWED - 1))
+        send(pid, signal.SIGCONT)
+        await asyncio.sleep(SLICE_S)
+
+
+async def cut_off(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """A site that the network carries nothing to or from, and that comes back."""
+    for proxy in (grid.data_proxy, grid.door_proxy):
+        proxy.whole.clear()
+    await asyncio.sleep(HELD_S)
+    for proxy in (grid.data_proxy, grid.door_proxy):
+        proxy.whole.set()
+
+
+async def fill_disk(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """No file of control plane, gateway or sites can grow, as on a full disk."""
+    full = [pid for pid in grid.processes().values() if _limit(pid, 1)]
+    await asyncio.sleep(HELD_S)
+    for pid in full:
+        _limit(pid, resource.RLIM_INFINITY)
+
+
+async def spoil_package(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """A byte of a site's package changes on disk, and the site starts anew."""
+    site = str(rng.choice(_children(grid)))
+    folder = grid.supervisor.settings.paths.site(site)
+    weights = max(
+        (p for p in folder.rglob("*") if p.is_file()), key=lambda path: path.stat().st_size
+    )
+    flip_a_byte(weights, rng)
+    send(grid.processes().get(site, 0), signal.SIGKILL)
+    await asyncio.sleep(0)
+
+
+async def churn(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """Sites die, hang and are cut off one after the other, but never all at once."""
+    for _ in range(8):
+        site = str(rng.choice(grid.site_names()))
+        pid = grid.processes().get(site, 0)
+        if site == REMOTE:
+            await cut_off(grid, rng)
+        elif pid and rng.random() < 0.5:
+            send(pid, signal.SIGKILL)
+        elif pid:
+            send(pid, signal.SIGSTOP)
+            await asyncio.sleep(HELD_S / 2)
+            send(pid, signal.SIGCONT)
+        await asyncio.sleep(float(rng.uniform(0.5, 1.5)))
+
+
+async def overload(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """Nothing breaks: there is only five times as much to do, all at once."""
+    await asyncio.sleep(0)
+
+
+async def cut_power(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """Kill -9 of everything at once, and a start from what the disk holds."""
+    await asyncio.to_thread(grid.power_off)
+    if grid.fabric:
+        await asyncio.to_thread(grid.start_nats)
+    await asyncio.to_thread(grid.power_on)
+    grid.start_remote()
+
+
+def flip_a_byte(path: Path, rng: np.random.Generator) -> None:
+    """Change one byte of a file, whatever its mode says."""
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(int(rng.integers(path.stat().st_size)))
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 0xFF]))
+    path.chmod(mode)
+
+
+def _limit(pid: int, size_bytes: int) -> bool:
+    """Bound the size of every file that a process writes; False where it is gone."""
+    try:
+        hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _children(grid: ChaosGrid) -> list[str]:
+    """The sites that the supervisor starts again when they die."""
+    return [name for name in grid.site_names() if name != REMOTE]
+
+
+FAULTS: dict[str, Fault] = {
+    fault.name: fault
+    for fault in (
+        Fault("kill-site", kill_site),
+        Fault("hang-site", hang_site),
+        Fault("slow-site", slow_site),
+        Fault("cut-off", cut_off),
+        Fault("kill-control", kill_control),
+        Fault(
+            "kill-fabric",
+            kill_fabric,
+            needs="" if has_nats() else "nats-server is not installed",
+        ),
+        Fault("kill-gateway", kill_gateway, gateway_dies=True),
+        Fault("disk-full", fill_disk),
+        Fault("spoiled-package", spoil_package),
+        Fault("overload", overload, at_once=5),
+        Fault("churn", churn, rounds=24),
+        Fault("power-cut", cut_power, gateway_dies=True),
+    )
+}
+SUITES: dict[str, tuple[str, ...]] = {
+    "small": ("kill-site", "hang-site", "kill-control"),
+    "sites": ("kill-site", "hang-site", "slow-site", "cut-off", "spoiled-package"),
+    "all": tuple(FAULTS),
+}
