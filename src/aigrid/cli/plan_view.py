@@ -95,9 +95,9 @@ def _beside(found: Found, rehearsed: Rehearsed) -> Table:
     table = plain_table("", "planned", "rehearsed", right=("planned", "rehearsed"))
     money = account(found.model, found.best)
     rows = (
-        ("in time, of all requests", f">= {report.planned_attainment(found):.2%}",
+        ("in time, of requests sold", f">= {report.planned_attainment(found):.2%}",
          f"{rehearsed.slo_attainment:.2%}"),
-        ("carried", f"{report.carried_share(found):.2%}", f"{rehearsed.served:.2%}"),
+        ("answered, of requests sold", "100.00%", f"{rehearsed.served:.2%}"),
         ("something runs, hubs and factories", _percent(report.planned_utilisation(found)),
          _percent(rehearsed.utilisation)),
         ("tokens sold, USD a year", f"{money.revenue_usd:,.0f}", f"{rehearsed.revenue_usd:,.0f}"),

@@ -28,6 +28,8 @@ SWEEPS = 40
 BISECTIONS = 16
 # Refusing costs more than serving ever could, where all that can be carried must be.
 NEVER = 1e9
+# So dear that only what needs no capital is worth it.
+FREE_ONLY = 1e6
 # Groups of a case that is worth more starts, and how many.
 SMALL, MIXED = 16, 48
 Heard = Callable[[int], None]
@@ -49,10 +51,7 @@ class Search:
         o = model.options
         self._options = (o.kind, o.least, o.most, o.load, o.work_s, o.keeps)
         self._capital = model.capital + dear
-        price = model.price()
-        self._money = np.stack(
-            [price * self._capital + model.idle_usd(), model.busy_usd(), price], axis=1
-        ) if len(o) else np.zeros((0, 3))  # fmt: skip
+        self.price(dear)
         self._sink = np.full(services, NEVER) if all_demand else model.value_usd
         towers = model.towers
         self._columns = (
@@ -64,6 +63,7 @@ class Search:
         self.tower = np.full(len(towers), -1)
         self.own = np.zeros((len(towers), services, periods))
         self.order = np.full((groups, services), -1)
+        self.room_usd = math.inf
         self.part = np.zeros((groups, candidates + 1, services))
         self.able = self._able()
         self._by_group = np.argsort(towers.group, kind="stable")
@@ -79,11 +79,12 @@ class Search:
             found[g, c] = keeps.T[model.path[g, c]] & model.lawful[model.near[g, c]]
         return found
 
-    def begin(self, ranks: tuple[int, ...]) -> None:
+    def begin(self, ranks: tuple[int, ...], *, keeps_towers: bool = False) -> None:
         """Each service's demand to one of its candidates.
 
         Args:
             ranks: (S,) which of those that can serve it, the highest kind first; -1 for the last.
+            keeps_towers: what towers serve stays with them.
         """
         model = self.model
         place = np.arange(model.near.shape[1])[None]
@@ -96,6 +97,36 @@ class Search:
             groups = np.arange(len(order))
             at = np.where(count > 0, order[groups, np.maximum(chosen, 0)], model.near.shape[1])
             self.part[groups, at, s] = 1.0
+        if not keeps_towers:
+            self.tower[:] = -1
+            self.own[:] = 0.0
+
+    def price(self, dear: float) -> None:
+        """Make capital dearer, or as dear as it is."""
+        model = self.model
+        self._capital, price = model.capital + dear, model.price()
+        each = price * self._capital + model.idle_usd()
+        self._money = np.stack([each, model.busy_usd(), price], axis=1)
+
+    def close_poorest(self) -> bool:
+        """Close the site that earns least for its capital; False where none is left."""
+        model, left = self.model, self.left()
+        flow, path = self._sites(left)
+        costs, capital = self._costs(flow, path, soft=False)
+        used = np.flatnonzero(capital > 0.0)
+        if len(used) == 0:
+            return False
+        earned = (flow * model.year[None] * model.value_usd[:, None]).sum(axis=(1, 2))
+        poorest = used[np.argmin((earned - costs)[used] / capital[used])]
+        for g, c in np.argwhere(model.near == poorest):
+            self.part[g, -1] += self.part[g, c]
+            self.part[g, c] = 0.0
+        return True
+
+    def refuse_all(self) -> None:
+        """Begin with nothing served."""
+        self.part[:] = 0.0
+        self.part[:, -1] = 1.0
         self.tower[:] = -1
         self.own[:] = 0.0
 
@@ -116,25 +147,28 @@ class Search:
         np.maximum.at(path, model.near[here], far[here])
         return flow, path
 
-    def _costs(self, flow: Floats, path: NDArray[np.int64], soft: bool) -> Floats:
+    def _costs(self, flow: Floats, path: NDArray[np.int64], soft: bool) -> tuple[Floats, Floats]:
+        """Yearly cost and capital of each site."""
         m = self.model
-        found = np.array([
-            kernels.site_cost(
+        costs, capital = np.zeros(len(flow)), np.zeros(len(flow))
+        for k in range(len(flow)):
+            costs[k], o, n = kernels.site_cost(
                 int(m.kind[k]), flow[k], path[k], m.year, m.carry_usd, self._options, self._money,
                 soft,
-            )[0] for k in range(len(flow))
-        ])  # fmt: skip
-        return found.reshape(-1)
+            )  # fmt: skip
+            capital[k] = n * self._money[o, 2] if o >= 0 else 0.0
+        return costs, capital
 
     def improve(self, soft: bool) -> None:
         """Move demand until nothing more is saved."""
         model, left = self.model, self.left()
         for _ in range(SWEEPS):
             flow, path = self._sites(left)
-            costs = self._costs(flow, path, soft)
+            costs, capital = self._costs(flow, path, soft)
             moves = kernels.shift(
                 model.near, model.path, model.kind, model.lawful, left, self.part, flow, path,
                 model.year, model.carry_usd, self._options, self._money, self._sink, soft, costs,
+                capital, self.room_usd, self.able.any(axis=1),
             )  # fmt: skip
             if moves == 0:
                 break
@@ -190,7 +224,7 @@ class Search:
         fixed = self._tower_cost(choice, own)
         self.tower[:] = -1
         flow, path = self._sites(left)
-        costs = self._costs(flow, path, True)
+        costs, _ = self._costs(flow, path, True)
         for g in range(len(model.near)):
             self._take_of_group(g, left, choice, net, own, fixed, flow, path, costs)
 
@@ -333,19 +367,44 @@ def within(
     found = plan(model, all_demand, heard=heard, thorough=False)
     if account(model, found).capital_usd <= budget_usd:
         return found
-    low, high, best = 0.0, 1.0, None
+    low, high = 0.0, 1.0
+    best = None if all_demand else _shrunk(model, budget_usd)
+    under = False
     for step in range(BISECTIONS):
-        dear = high if best is None else 0.5 * (low + high)
+        dear = 0.5 * (low + high) if under else high
         found = plan(model, all_demand, dear, heard, thorough=False)
         if account(model, found).capital_usd <= budget_usd:
             better = best is None or _judged(model, found, all_demand, 0.0) <= _judged(
                 model, best, all_demand, 0.0
             )
-            best, high = found if better else best, dear
-        elif best is None:
+            best, high, under = found if better else best, dear, True
+        elif not under:
             low, high = high, high * 8.0
             if step >= 4 and all_demand:
                 return None
         else:
             low = dear
     return None if best is None else _timed(best, time.perf_counter() - began)
+
+
+def _shrunk(model: Model, budget_usd: float) -> Solution:
+    """Larger plans, whose poorest sites are closed until the budget is kept; the best of them."""
+    best, least = None, math.inf
+    for ranks, _ in _starts(model, thorough=True):
+        search = Search(model, False, FREE_ONLY)
+        search.refuse_all()
+        search.take_towers()
+        search.price(0.0)
+        search.begin(ranks, keeps_towers=True)
+        search.improve(soft=False)
+        spent = account(model, search.solution(0.0)).capital_usd
+        while spent > budget_usd and search.close_poorest():
+            search.room_usd = budget_usd
+            search.improve(soft=False)
+            spent = account(model, search.solution(0.0)).capital_usd
+        found = search.solution(0.0)
+        cost = _judged(model, found, False, 0.0)
+        if spent <= budget_usd and cost < least:
+            best, least = found, cost
+    assert best is not None
+    return best

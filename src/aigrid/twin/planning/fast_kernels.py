@@ -88,6 +88,9 @@ def shift(
     sink,
     soft,
     costs,
+    capital,
+    budget,
+    able_at_all,
 ):
     """One sweep of moves: each group's part of a service from one candidate to a better one.
 
@@ -107,6 +110,9 @@ def shift(
         sink: (S,) USD lost by a refused request; infinite where none may be.
         soft: see `site_cost`.
         costs: (K,) of each site; changed in place.
+        capital: (K,) USD of each site; changed in place.
+        budget: USD for all of them.
+        able_at_all: (G, S) whether any candidate can serve it.
 
     Returns:
         moves made.
@@ -126,7 +132,7 @@ def shift(
                     for s in range(services):
                         if which != services and which != s:
                             continue
-                        if part[g, start, s] <= 0.0:
+                        if part[g, start, s] <= 0.0 or not able_at_all[g, s]:
                             continue
                         for t in range(periods):
                             away[s, t] = left[g, s, t] * part[g, start, s] * size
@@ -135,13 +141,13 @@ def shift(
                                 lost += away[s, t] * year[s, t] * sink[s]
                     if not some:
                         break
-                    gain, source = lost, -1
+                    gain, source, freed = lost, -1, 0.0
                     if start < candidates:
                         source = near[g, start]
                         for s in range(services):
                             gone = flow[source, s].sum() - away[s].sum() <= 1e-9
                             from_path[s] = -1 if gone else path[source, s]
-                        rest, _, _ = site_cost(
+                        rest, o, n = site_cost(
                             kind[source],
                             np.maximum(flow[source] - away, 0.0),
                             from_path,
@@ -152,6 +158,7 @@ def shift(
                             soft,
                         )
                         gain = costs[source] - rest
+                        freed = capital[source] - (n * money[o, 2] if o >= 0 else 0.0)
                     best, chosen = 0.0, -1
                     for end in range(candidates + 1):
                         if end == start or (end < candidates and near[g, end] < 0):
@@ -171,7 +178,7 @@ def shift(
                                     to_path[s] = max(to_path[s], path_of[g, end])
                             if not able:
                                 continue
-                            after, _, _ = site_cost(
+                            after, o, n = site_cost(
                                 kind[target],
                                 flow[target] + away,
                                 to_path,
@@ -182,6 +189,9 @@ def shift(
                                 soft,
                             )
                             more = after - costs[target]
+                            bought = n * money[o, 2] - capital[target] if o >= 0 else 0.0
+                            if bought > freed and capital.sum() + bought - freed > budget:
+                                continue
                         net = gain - more
                         if net > best + 1e-9 * abs(gain) and net > 1e-6:
                             best, chosen = net, end
@@ -200,7 +210,7 @@ def shift(
                             if flow[source, s].sum() <= 1e-9:
                                 path[source, s] = -1
                                 flow[source, s] = 0.0
-                        costs[source], _, _ = site_cost(
+                        costs[source], o, n = site_cost(
                             kind[source],
                             flow[source],
                             path[source],
@@ -210,13 +220,14 @@ def shift(
                             money,
                             soft,
                         )
+                        capital[source] = n * money[o, 2] if o >= 0 else 0.0
                     if chosen < candidates:
                         target = near[g, chosen]
                         flow[target] += away
                         for s in range(services):
                             if away[s].sum() > 0.0:
                                 path[target, s] = max(path[target, s], path_of[g, chosen])
-                        costs[target], _, _ = site_cost(
+                        costs[target], o, n = site_cost(
                             kind[target],
                             flow[target],
                             path[target],
@@ -226,6 +237,7 @@ def shift(
                             money,
                             soft,
                         )
+                        capital[target] = n * money[o, 2] if o >= 0 else 0.0
                     break
     return moves
 

@@ -15,8 +15,9 @@ from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.fluid.trace import Trace
 from aigrid.twin.models import money
 from aigrid.twin.models.device import Device
+from aigrid.twin.models.service import Service
 from aigrid.twin.planning.model import Model
-from aigrid.twin.planning.solution import Solution, extras
+from aigrid.twin.planning.solution import Solution, carried, extras
 from aigrid.twin.policies import plan_of
 
 POLICY = "aigrid"
@@ -28,8 +29,8 @@ class Rehearsed:
     """A planned network's day under the orchestrator.
 
     Attributes:
-        slo_attainment: of all requests that came.
-        served: part of requests that were answered.
+        slo_attainment: of all requests that were sold.
+        served: part of them that was answered.
         utilisation: of hubs and factories, busy with AI, mean over the day.
         radio_miss_rate: slots that missed their deadline.
         revenue_usd: a year's.
@@ -47,7 +48,10 @@ class Rehearsed:
 
 
 def planned_country(model: Model, found: Solution) -> Country:
-    """The country with what was bought, and towers without AI where none was."""
+    """The country with what was bought, towers without AI where none was, and what is sold.
+
+    Requests that the plan does not carry are not sold, so that they do not crowd out the others.
+    """
     country, towers = model.country, model.towers
     network = country.network
     own = len(country.devices)
@@ -67,7 +71,17 @@ def planned_country(model: Model, found: Solution) -> Country:
     return replace(
         country,
         devices=country.devices + model.terms.devices + bare,
+        services=_sold(model, found),
         network=replace(network, device=device.astype(np.int8), devices=devices),
+    )
+
+
+def _sold(model: Model, found: Solution) -> tuple[Service, ...]:
+    year = (model.demand * model.year[None]).sum(axis=(0, 2))
+    sold = (carried(model, found) * model.year[None]).sum(axis=(0, 2)) / np.maximum(year, 1e-300)
+    return tuple(
+        replace(s, requests_per_customer_day=s.requests_per_customer_day * min(float(part), 1.0))
+        for s, part in zip(model.country.services, sold, strict=True)
     )
 
 

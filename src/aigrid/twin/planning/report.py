@@ -130,8 +130,8 @@ def carried_share(found: Found) -> float:
 
 
 def planned_attainment(found: Found) -> float:
-    """The least that the plan promises: of all requests, those carried and in time."""
-    return found.model.terms.slo_share * carried_share(found)
+    """The least that the plan promises: of the requests that it sells."""
+    return found.model.terms.slo_share
 
 
 def planned_utilisation(found: Found) -> float:
