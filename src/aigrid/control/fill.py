@@ -24,8 +24,6 @@ EVEN_PART = 0.25
 NOTHING = 1e-4
 # Weight of the one slow candidate that an origin keeps when it has no second one in time.
 LAST_RESORT = 1e-3
-# Candidates that a row can have: they are kept as bits.
-WIDEST = 62
 
 
 def split(
