@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def chaos(
     context: click.Context, setup: Setup, suite: str, seed: int, requests: int, model: Path | None
 ) -> None:
-    """Strike a grid of its own with faults under load, and check every answer.
+    """Strike a grid with faults.
+
+    A grid of its own, in a temporary folder, under load; every answer is checked.
 
     SUITE is small, sites, all, or one fault: kill-site, hang-site, slow-site, cut-off,
     kill-control, kill-fabric, kill-gateway, disk-full, spoiled-package, overload, churn, power-cut.

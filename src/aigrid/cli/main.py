@@ -31,7 +31,7 @@ COMMANDS = {
     "radio": LazyCommand("aigrid.cli.radio", "radio", "Rehearse radio load at a tower."),
     "rehearse": LazyCommand("aigrid.cli.rehearse", "rehearse", "Rehearse a day of a country."),
     "plan": LazyCommand("aigrid.cli.plan", "plan", "Plan the cheapest sites that carry a demand."),
-    "chaos": LazyCommand("aigrid.cli.chaos", "chaos", "Strike a grid with faults; check answers."),
+    "chaos": LazyCommand("aigrid.cli.chaos", "chaos", "Strike a grid with faults."),
     "replay": LazyCommand("aigrid.cli.replay", "replay", "Feed a recording to the twin."),
     "version": LazyCommand("aigrid.cli.version", "version", "Show the version of aigrid."),
 }

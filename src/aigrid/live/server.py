@@ -74,7 +74,7 @@ class BoundedWriter(HttpToolsProtocol):
             self._cut = None
 
 
-class _Server(uvicorn.Server):
+class NotifiedServer(uvicorn.Server):
     """Tells the application that the end has come before connections are drained."""
 
     def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
@@ -114,7 +114,7 @@ async def serve(
         server_header=False,
         date_header=False,
     )
-    await _Server(config, on_exit).serve(sockets=[bound])
+    await NotifiedServer(config, on_exit).serve(sockets=[bound])
 
 
 def run(main: Any) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import uvicorn
 from starlette.types import Scope
 
-from aigrid.live.server import BACKLOG, DRAIN_S, BoundedWriter
+from aigrid.live.server import BACKLOG, DRAIN_S, BoundedWriter, NotifiedServer
 
 
 class Peer(NamedTuple):
@@ -58,8 +59,16 @@ def _read(certificate: Any) -> Peer:
     return Peer(subject.get("commonName", ""), subject.get("organizationalUnitName", ""))
 
 
-def tls_server(app: Any, context: ssl.SSLContext) -> uvicorn.Server:
-    """A server behind TLS; `await server.serve(sockets=[bound])`."""
+def tls_server(
+    app: Any, context: ssl.SSLContext, on_exit: Callable[[], None] = lambda: None
+) -> uvicorn.Server:
+    """A server behind TLS; `await server.serve(sockets=[bound])`.
+
+    Args:
+        app: the ASGI application.
+        context: see `wide.certificates.Identity.server`.
+        on_exit: called at SIGTERM.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -74,4 +83,4 @@ def tls_server(app: Any, context: ssl.SSLContext) -> uvicorn.Server:
         server_header=False,
         date_header=False,
     )
-    return uvicorn.Server(config)
+    return NotifiedServer(config, on_exit)

@@ -49,7 +49,7 @@ async def _serve(joined: Membership, bound: socket.socket) -> None:
     )
     api = SiteApi(agent, token, trusted=lambda request: peer_of(request.scope).role == "gateway")
     context = joined.identity.server(everybody_shows=True)
-    web = tls_server(api.app(), context)
+    web = tls_server(api.app(), context, agent.leave)
     web.config.lifespan = "on"
     keeping = asyncio.create_task(_keep_certificate(joined, context))
     try:
