@@ -30,7 +30,9 @@ COMMANDS = {
     "routes": LazyCommand("aigrid.cli.status", "routes", "Show the routing table in force."),
     "radio": LazyCommand("aigrid.cli.radio", "radio", "Rehearse radio load at a tower."),
     "rehearse": LazyCommand("aigrid.cli.rehearse", "rehearse", "Rehearse a day of a country."),
-    "plan": LazyCommand("aigrid.cli.plan", "plan", "Plan the cheapest sites that carry a demand."),
+    "plan": LazyCommand(
+        "aigrid.cli.plan", "plan", "Find the cheapest sites and accelerators that carry a demand."
+    ),
     "chaos": LazyCommand("aigrid.cli.chaos", "chaos", "Strike a grid with faults."),
     "replay": LazyCommand("aigrid.cli.replay", "replay", "Feed a recording to the twin."),
     "version": LazyCommand("aigrid.cli.version", "version", "Show the version of aigrid."),
