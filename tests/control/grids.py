@@ -16,12 +16,14 @@ from aigrid.core.events import (
     ReplicaReport,
     ServiceDeployed,
     ServiceUndeployed,
+    SiteHeld,
     SiteJoined,
     SiteLeft,
     SiteUnreachable,
     Tick,
 )
 from aigrid.core.site import Cell, Site
+from aigrid.core.state import HOLD_NAMES
 
 SITES = ("f", "h", "t1", "t2", "t3")
 SERVICES = ("chat", "embed")
@@ -115,6 +117,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     beats,
     beats,
     names.map(SiteUnreachable),
+    st.builds(SiteHeld, names, st.sampled_from(HOLD_NAMES)),
     deployments,
     st.sampled_from((*SERVICES, "unheard-of")).map(ServiceUndeployed),
     st.lists(demands, max_size=4).map(tuple).map(DemandSeen),

@@ -31,7 +31,8 @@ def chaos(
     A grid of its own, in a temporary folder, under load; every answer is checked.
 
     SUITE is small, sites, all, or one fault: kill-site, hang-site, slow-site, cut-off,
-    kill-control, kill-fabric, kill-gateway, disk-full, spoiled-package, overload, churn, power-cut.
+    kill-control, kill-fabric, kill-gateway, disk-full, spoiled-package, drain, overload, churn,
+    power-cut.
     """
     from aigrid.app.chaos.suite import Wish, run
     from aigrid.cli.bars import progress_bars

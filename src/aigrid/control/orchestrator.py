@@ -27,6 +27,7 @@ from aigrid.core.events import (
     ServiceDeployed,
     ServiceUndeployed,
     SetShare,
+    SiteHeld,
     SiteJoined,
     SiteLeft,
     SiteStatusChanged,
@@ -36,7 +37,7 @@ from aigrid.core.events import (
     Tick,
 )
 from aigrid.core.routing import RoutingTable
-from aigrid.core.state import LEFT, LOST, NO_VERSION, STATUS_NAMES, UP, GridState
+from aigrid.core.state import HOLD_NAMES, LEFT, LOST, NO_VERSION, STATUS_NAMES, UP, GridState
 
 # Weight of the newest heartbeat in how long a site's line is.
 WAITING_RATE = 0.1
@@ -60,6 +61,7 @@ class Orchestrator:
         self.routes_at_s = -1e18
         self.history = History()
         self.placed_s = -1e18
+        self.holds: dict[str, int] = {}
         self._ways: route.Ways | None = None
         self._came = False
         self.routes_stale = True
@@ -68,6 +70,7 @@ class Orchestrator:
             SiteLeft: self._site_left,
             Heartbeat: self._heartbeat,
             SiteUnreachable: self._site_unreachable,
+            SiteHeld: self._site_held,
             ServiceDeployed: self._service_deployed,
             ServiceUndeployed: self._service_undeployed,
             DemandSeen: self._demand_seen,
@@ -98,6 +101,7 @@ class Orchestrator:
         self.state.forget_replicas(row)
         sites.slots_on_time[row] = sites.slots_missed[row] = 0
         sites.heartbeat_s[row] = now_s
+        sites.hold[row] = self.holds.get(event.site.name, 0)
         sites.share[row] = 0.0 if sites.has_radio[row] else 1.0
         sites.next_share[row] = 1.0
         sites.share_set_s[row] = now_s
@@ -116,6 +120,13 @@ class Orchestrator:
         row = self.state.site_row.get(event.site)
         if row is not None and self.state.sites.status[row] == UP:
             yield from self._set_status(row, LOST)
+
+    def _site_held(self, now_s: float, event: SiteHeld) -> Iterator[Command]:
+        self.holds[event.site] = hold = HOLD_NAMES.index(event.hold)
+        row = self.state.site_row.get(event.site)
+        if row is not None:
+            self.state.sites.hold[row] = hold
+            yield from self._place(now_s)
 
     def _set_status(self, row: int, status: int) -> Iterator[Command]:
         if self.state.sites.status[row] != status:

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from aigrid.control.policy import Policy
-from aigrid.core.state import NO_VERSION, UP, BoolColumn, FloatColumn, GridState
+from aigrid.core.state import CORDONED, FREE, NO_VERSION, UP, BoolColumn, FloatColumn, GridState
 
 # Jobs that a core takes on at once without any of them waiting, where a site does not say.
 JOBS_PER_CORE = 8.0
@@ -116,8 +116,7 @@ def wanted(state: GridState, only: int | None = None, policy: Policy | None = No
     services, replicas = state.services, state.replicas
     shape = replicas.started[rows, columns].shape
     known_s = np.where(services.residence_s[columns] > 0.0, services.residence_s[columns], 1.0)
-    present = (state.sites.status[rows] == UP)[:, None] & services.wanted[columns]
-    may = present & allowed(state, rows)
+    may = services.wanted[columns] & allowed(state, rows) & _open(state, rows)
     chosen = choose(
         policy or Policy(),
         state.sites.compute_cores[rows],
@@ -135,6 +134,15 @@ def wanted(state: GridState, only: int | None = None, policy: Policy | None = No
     return chosen
 
 
+def _open(state: GridState, rows: slice) -> BoolColumn:
+    """Where a replica may stand for all that its site and its operator say: (rows, services)."""
+    sites, stands = state.sites, state.replicas.started[rows, : state.service_count] != NO_VERSION
+    up = (sites.status[rows] == UP)[:, None]
+    hold = sites.hold[rows][:, None]
+    may: BoolColumn = up & ((hold == FREE) | ((hold == CORDONED) & stands))
+    return may
+
+
 def _leave_nobody_out(state: GridState, chosen: BoolColumn, rows: slice) -> None:
     """Let a service that no site would choose stand on one, in the place of others; in place.
 
@@ -147,7 +155,8 @@ def _leave_nobody_out(state: GridState, chosen: BoolColumn, rows: slice) -> None
     whole = state.replicas.wanted[:sites, :services] & up[:, None]
     whole[rows] = chosen
     need = state.services.memory_mb[:services]
-    may = up[:, None] & state.services.wanted[:services] & allowed(state, slice(0, sites))
+    every = slice(0, sites)
+    may = state.services.wanted[:services] & allowed(state, every) & _open(state, every)
     for service in np.flatnonzero(may.any(axis=0) & ~whole.any(axis=0)).tolist():
         alone = whole & (whole.sum(axis=0) == 1)
         left = state.sites.memory_mb[:sites] - alone @ need

@@ -21,7 +21,7 @@ from aigrid.core.errors import ConfigurationError
 from aigrid.core.events import EVENT_TYPES, Command, PublishRoutes
 from aigrid.core.package import canonical_json, sha256_digest
 
-FORMAT = 2
+FORMAT = 3
 _HEAD_KEYS = frozenset({"aigrid_recording", "policy", "commit", "started", "snapshot"})
 _LINE_KEYS = frozenset({"seq", "now_s", "event", "commands"})
 

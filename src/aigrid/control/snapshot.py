@@ -37,6 +37,7 @@ def take(orchestrator: Orchestrator) -> dict[str, Any]:
         "demand_at_s": state.demand_at_s,
         "history": orchestrator.history.to_plain(),
         "placed_s": orchestrator.placed_s,
+        "holds": dict(orchestrator.holds),
         "routes": _routes(orchestrator.routes),
         "weighed": _routes(orchestrator.weighed),
         "routes_version": orchestrator.routes_version,
@@ -61,6 +62,7 @@ def restore(policy: Policy, raw: Any, origin: str) -> Orchestrator:
         orchestrator.state = _state(raw)
         orchestrator.history = History.from_plain(raw["history"])
         orchestrator.placed_s = float(raw["placed_s"])
+        orchestrator.holds = {str(site): int(hold) for site, hold in raw["holds"].items()}
         orchestrator.routes = _read_routes(raw["routes"])
         orchestrator.weighed = _read_routes(raw["weighed"])
         orchestrator.routes_version = int(raw["routes_version"])

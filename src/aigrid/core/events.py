@@ -88,6 +88,20 @@ class SiteUnreachable:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteHeld:
+    """An operator holds a site back, or lets it go.
+
+    Attributes:
+        site: the site's name; it need not have joined yet.
+        hold: one of `core.state.HOLD_NAMES`: `free`, `cordoned` (nothing new comes to it) or
+            `draining` (what it serves is served elsewhere).
+    """
+
+    site: str
+    hold: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceDeployed:
     """A service is wanted, or wanted in another version.
 
@@ -151,6 +165,7 @@ Event = (
     | SiteLeft
     | Heartbeat
     | SiteUnreachable
+    | SiteHeld
     | ServiceDeployed
     | ServiceUndeployed
     | DemandSeen
@@ -223,6 +238,7 @@ EVENT_TYPES: tuple[Any, ...] = (
     SiteLeft,
     Heartbeat,
     SiteUnreachable,
+    SiteHeld,
     ServiceDeployed,
     ServiceUndeployed,
     DemandSeen,

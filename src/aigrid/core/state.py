@@ -15,6 +15,8 @@ from aigrid.core.site import SITE_KINDS, Site
 
 ABSENT, UP, LOST, LEFT = 0, 1, 2, 3
 STATUS_NAMES = ("absent", "up", "lost", "left")
+FREE, CORDONED, DRAINING = 0, 1, 2
+HOLD_NAMES = ("free", "cordoned", "draining")
 NO_VERSION = -1
 
 FloatColumn = NDArray[np.float64]
@@ -40,6 +42,7 @@ class SiteColumns:
     parent: IntColumn = field(default_factory=lambda: np.zeros(0, np.int32))
     has_radio: BoolColumn = field(default_factory=lambda: np.zeros(0, np.bool_))
     status: SmallColumn = field(default_factory=lambda: np.zeros(0, np.int8))
+    hold: SmallColumn = field(default_factory=lambda: np.zeros(0, np.int8))
     heartbeat_s: FloatColumn = field(default_factory=lambda: _floats(0))
     radio_load: FloatColumn = field(default_factory=lambda: _floats(0))
     radio_need_cores: FloatColumn = field(default_factory=lambda: _floats(0))

@@ -87,6 +87,12 @@ class ControlClient:
         undeployed: dict[str, Any] = self.call("DELETE", path)
         return undeployed
 
+    def hold(self, site: str, hold: str, *, force: bool = False) -> dict[str, Any]:
+        """Cordon (`cordoned`) or drain (`draining`) a site, or let it go (`free`)."""
+        path = f"/control/v1/sites/{quote(site, safe='')}/hold"
+        held: dict[str, Any] = self.call("POST", path, {"hold": hold, "force": force})
+        return held
+
     def invite(self, site: str, for_s: float) -> dict[str, Any]:
         """A token by which a site of another machine joins once."""
         path = f"/control/v1/sites/{quote(site, safe='')}/invite"

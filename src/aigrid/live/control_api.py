@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import aiohttp
 from fastapi import Depends, FastAPI, Request
@@ -48,6 +48,13 @@ class InviteRequest(_Strict):
     """How long an invitation stands."""
 
     for_s: Annotated[float, Field(gt=0.0, le=30 * 86400.0)] = 3600.0
+
+
+class HoldRequest(_Strict):
+    """Whether a site is held back."""
+
+    hold: Literal["free", "cordoned", "draining"]
+    force: bool = False
 
 
 class DeployRequest(_Strict):
@@ -169,6 +176,12 @@ def _operator_routes(app: FastAPI, plane: ControlPlane) -> None:
         """Stop serving it."""
         await plane.undeploy(name)
         return {"undeployed": name}
+
+    @app.post("/control/v1/sites/{site}/hold", dependencies=guard)
+    async def hold(site: str, request: HoldRequest) -> dict[str, str]:
+        """Cordon or drain a site, or let it go."""
+        await plane.hold(site, request.hold, force=request.force)
+        return {"site": site, "hold": request.hold}
 
     @app.post("/control/v1/sites/{site}/invite", dependencies=guard)
     def invite(site: str, request: InviteRequest) -> dict[str, Any]:

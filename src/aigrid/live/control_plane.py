@@ -17,9 +17,10 @@ from typing import Any, Protocol
 from aigrid.control.orchestrator import Orchestrator
 from aigrid.control.policy import Policy
 from aigrid.control.world import drive
-from aigrid.core.errors import AuthenticationError, NotFoundError, UnavailableError
-from aigrid.core.events import Event, Heartbeat, ServiceDeployed, ServiceUndeployed
+from aigrid.core.errors import AuthenticationError, ConflictError, NotFoundError, UnavailableError
+from aigrid.core.events import Event, Heartbeat, ServiceDeployed, ServiceUndeployed, SiteHeld
 from aigrid.core.package import ServiceSpec
+from aigrid.core.state import NO_VERSION, UP
 from aigrid.live.board import Board
 from aigrid.live.ledger import Deployment, Ledger
 from aigrid.live.paths import GridPaths
@@ -122,6 +123,8 @@ class ControlPlane:
         loop = asyncio.get_running_loop()
         self.board.on_routes = lambda: _call(loop, self._wake_gateways)
         self.recorder.begin()
+        for site, hold in self.ledger.holds().items():
+            self.world.post(SiteHeld(site, hold))
         for deployment in self.ledger.all():
             self.world.post(self._deployed(deployment))
         thread = threading.Thread(target=self._decide, name="orchestrator", daemon=True)
@@ -201,6 +204,34 @@ class ControlPlane:
         """
         await asyncio.to_thread(self.ledger.remove, name)
         await self.handle(ServiceUndeployed(name))
+
+    async def hold(self, site: str, hold: str, *, force: bool = False) -> None:
+        """Hold a site back, or let it go; remembered beyond a restart.
+
+        Raises:
+            NotFoundError: no such site has joined.
+            ConflictError: a service would be served nowhere, unless `force`.
+        """
+        state = self.orchestrator.state
+        if site not in state.site_row:
+            known = ", ".join(sorted(self.records)) or "none"
+            raise NotFoundError(f"site {site!r} is not in this grid", next_step=f"sites: {known}")
+        if hold == "draining" and not force and (only := self._only_at(site)):
+            raise ConflictError(
+                f"{', '.join(only)}: served by {site!r} alone",
+                next_step="wait until another site serves it, or use --force",
+            )
+        await asyncio.to_thread(self.ledger.hold, site, hold)
+        await self.handle(SiteHeld(site, hold))
+
+    def _only_at(self, site: str) -> list[str]:
+        """Services that nobody else serves now."""
+        state = self.orchestrator.state
+        sites, row = state.site_count, state.site_row[site]
+        serving = state.replicas.serving[:sites, : state.service_count] != NO_VERSION
+        serving[state.sites.status[:sites] != UP] = False
+        alone = serving[row] & (serving.sum(axis=0) == 1)
+        return [name for name, column in state.service_row.items() if alone[column]]
 
     def _resolve(self, reference: str) -> tuple[ServiceSpec, str]:
         digest = self.store.verify(reference).digest

@@ -17,6 +17,7 @@ create table if not exists deployment (
     digest text not null,
     deployed_at_s real not null
 ) strict;
+create table if not exists hold (site text primary key, hold text not null) strict;
 """
 SCHEMA_VERSION = 1
 
@@ -89,6 +90,19 @@ class Ledger:
                 raise NotFoundError(
                     f"service {name!r} is not deployed", next_step="see `aigrid status`"
                 )
+
+    def hold(self, site: str, hold: str) -> None:
+        """Remember that a site is held back, or that it is free again."""
+        with self._connect() as connection:
+            if hold == "free":
+                connection.execute("delete from hold where site = ?", (site,))
+            else:
+                connection.execute("insert or replace into hold values (?, ?)", (site, hold))
+
+    def holds(self) -> dict[str, str]:
+        """Sites that are held back."""
+        with self._connect() as connection:
+            return dict(connection.execute("select site, hold from hold order by site").fetchall())
 
     def all(self) -> list[Deployment]:
         """Every deployment, oldest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from aigrid.core.state import NO_VERSION, STATUS_NAMES, GridState
+from aigrid.core.state import HOLD_NAMES, NO_VERSION, STATUS_NAMES, GridState
 from aigrid.live.control_plane import ControlPlane, restarts
 
 
@@ -43,6 +43,7 @@ def _site(
         "region": record.region if record else "",
         "parent": record.parent if record else "",
         "status": STATUS_NAMES[columns.status[row]],
+        "hold": HOLD_NAMES[columns.hold[row]],
         "pid": record.pid if record else 0,
         "restarts": counts.get(name, 0),
         "url": record.url if record else "",

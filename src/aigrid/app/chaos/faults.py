@@ -118,6 +118,14 @@ async def spoil_package(grid: ChaosGrid, rng: np.random.Generator) -> None:
     await asyncio.sleep(0)
 
 
+async def drain(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """An operator drains a site in mid-work, and lets it go again."""
+    site = str(rng.choice(grid.site_names()))
+    await asyncio.to_thread(grid.client.hold, site, "draining")
+    await asyncio.sleep(HELD_S)
+    await asyncio.to_thread(grid.client.hold, site, "free")
+
+
 async def churn(grid: ChaosGrid, rng: np.random.Generator) -> None:
     """Sites die, hang and are cut off one after the other, but never all at once."""
     for _ in range(8):
@@ -190,6 +198,7 @@ FAULTS: dict[str, Fault] = {
         ),
         Fault("kill-gateway", kill_gateway, gateway_dies=True),
         Fault("disk-full", fill_disk),
+        Fault("drain", drain),
         Fault("spoiled-package", spoil_package),
         Fault("overload", overload, at_once=5),
         Fault("churn", churn, rounds=24),
@@ -198,6 +207,6 @@ FAULTS: dict[str, Fault] = {
 }
 SUITES: dict[str, tuple[str, ...]] = {
     "small": ("kill-site", "hang-site", "kill-control"),
-    "sites": ("kill-site", "hang-site", "slow-site", "cut-off", "spoiled-package"),
+    "sites": ("kill-site", "hang-site", "slow-site", "cut-off", "spoiled-package", "drain"),
     "all": tuple(FAULTS),
 }

@@ -1,0 +1,79 @@
+"""`aigrid cordon`, `uncordon` and `drain`: take a site out of service, and back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from aigrid.cli.options import Setup, grid_options
+from aigrid.cli.output import note, show
+from aigrid.core.errors import UnavailableError
+
+LOOK_S = 0.25
+
+
+@click.command()
+@click.argument("site")
+@grid_options
+def cordon(setup: Setup, site: str) -> None:
+    """Let nothing new come to a site.
+
+    What it serves it goes on serving.
+    """
+    from aigrid.live.client import ControlClient
+
+    show(setup, ControlClient(setup.data).hold(site, "cordoned"), f"site {site} is cordoned")
+
+
+@click.command()
+@click.argument("site")
+@grid_options
+def uncordon(setup: Setup, site: str) -> None:
+    """Let a cordoned or drained site go."""
+    from aigrid.live.client import ControlClient
+
+    show(setup, ControlClient(setup.data).hold(site, "free"), f"site {site} is free again")
+
+
+@click.command()
+@click.argument("site")
+@click.option("--force", is_flag=True, help="Even where a service is served nowhere else.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0.0, 3600.0),
+    default=120.0,
+    show_default=True,
+    metavar="S",
+    help="Until the last answer has ended.",
+)
+@grid_options
+def drain(setup: Setup, site: str, force: bool, wait_s: float) -> None:
+    """Serve elsewhere what a site serves.
+
+    Returns when its answers have ended.
+    """
+    from aigrid.live.client import ControlClient
+
+    client = ControlClient(setup.data)
+    held = client.hold(site, "draining", force=force)
+    note(f"waiting until {site} has ended its answers")
+    deadline_s = time.monotonic() + wait_s
+    while replicas := _held(client, site):
+        if time.monotonic() > deadline_s:
+            running = sum(int(replica["running"]) for replica in replicas)
+            raise UnavailableError(
+                f"site {site} still holds {len(replicas)} replicas with {running} answers"
+                f" after {wait_s:g} s",
+                next_step="wait longer with --wait S; it goes on draining",
+            )
+        time.sleep(LOOK_S)
+    show(setup, held, f"site {site} is drained; `aigrid uncordon {site}` lets it serve again")
+
+
+def _held(client: Any, site: str) -> list[dict[str, Any]]:
+    """Replicas that a site holds still."""
+    found = [row for row in client.sites() if row["name"] == site and row["status"] == "up"]
+    return [replica for row in found for replica in row["replicas"]]
