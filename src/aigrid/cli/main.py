@@ -33,6 +33,7 @@ COMMANDS = {
     "routes": LazyCommand("aigrid.cli.status", "routes", "Show the routing table in force."),
     "radio": LazyCommand("aigrid.cli.radio", "radio", "Rehearse radio load at a tower."),
     "rehearse": LazyCommand("aigrid.cli.rehearse", "rehearse", "Rehearse a day of a country."),
+    "scenario": LazyCommand("aigrid.cli.scenario", "scenario", "Check scenarios of one's own."),
     "plan": LazyCommand(
         "aigrid.cli.plan", "plan", "Find the cheapest sites and accelerators that carry a demand."
     ),

@@ -57,5 +57,9 @@ class HttpLink:
                 response.raise_for_status()
                 answer: dict[str, Any] = await response.json()
                 return answer
+        except aiohttp.ClientResponseError as error:
+            raise UnavailableError(
+                f"control plane {self.control_url}: {error.status} {error.message}"
+            ) from error
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             raise UnavailableError(f"control plane {self.control_url}: {error!r}") from error

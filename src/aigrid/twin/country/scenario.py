@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aigrid.twin.country.network import Network
 from aigrid.twin.models.device import Device
 from aigrid.twin.models.service import Service
@@ -102,6 +105,9 @@ class Country:
         policies: names, in order.
         dials: of `control.policy.Policy`, that differ from its defaults.
         sources: name of a parameter to where it comes from.
+        radio_curves: by radio shape, where it is one's own: (1440,) parts of the busiest minute.
+        demand_curves: by service, where a trace gave it: (1440,) over a mean minute.
+        files_sha256: of one's own files; empty where there are none.
     """
 
     name: str
@@ -123,3 +129,6 @@ class Country:
     policies: tuple[str, ...] = ("aigrid",)
     dials: dict[str, float] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
+    radio_curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    demand_curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    files_sha256: str = ""

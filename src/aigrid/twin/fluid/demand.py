@@ -48,9 +48,10 @@ def at_rest(services: int, sites: int) -> DemandState:
 
 def by_customer(country: Country) -> Floats:
     """(S, 1440) requests a second and customer, by minute of the day."""
-    return np.stack(
-        [demand_shape(s.shape) * s.requests_per_customer_day / DAY_S for s in country.services]
-    )
+    own = country.demand_curves
+    curves = [own[s.name] if s.name in own else demand_shape(s.shape) for s in country.services]
+    wanted = [s.requests_per_customer_day / DAY_S for s in country.services]
+    return np.stack([curve * rate for curve, rate in zip(curves, wanted, strict=True)])
 
 
 def minute_of_demand(

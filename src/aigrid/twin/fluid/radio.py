@@ -89,13 +89,18 @@ def tables_of(country: Country, guard_slots: int) -> RadioTables:
             slow=SLOW,
             guard_slots=guard_slots,
         ),
-        np.log(np.maximum([radio_shape(name) for name in country.radio_shapes], SMALLEST)),
+        np.log(np.maximum([_shape(country, name) for name in country.radio_shapes], SMALLEST)),
         np.log(np.maximum(country.network.peak_load, SMALLEST)),
         chance.normals(),
         np.array(
             [radio.fixed, radio.per_load, radio.burstiness, radio.memory, radio.spread], np.float64
         ),
     )
+
+
+def _shape(country: Country, name: str) -> Floats:
+    own = country.radio_curves.get(name)
+    return radio_shape(name) if own is None else own
 
 
 def rise_spread(spread: float, memory: float, ahead_min: float) -> float:

@@ -51,7 +51,8 @@ def rehearse(
     began = time.perf_counter()
     plans = [plan_of(name) for name in policies]
     dials = policy_of(country)
-    trace = Trace(f"{country.name} {seed} {len(country.network)} {country.minutes}")
+    said = f"{country.name} {seed} {len(country.network)} {country.minutes}"
+    trace = Trace(f"{said} {country.files_sha256}" if country.files_sha256 else said)
     outcomes: dict[str, PolicyOutcome] = {}
     tabulated: Tabulated = {}
     with Threads(workers) as threads:
