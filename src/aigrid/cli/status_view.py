@@ -113,7 +113,8 @@ def _order(site: dict[str, Any]) -> tuple[int, str]:
 
 
 def _status(site: dict[str, Any]) -> Text:
-    word = str(site["status"])
+    held = site.get("hold", "free")
+    word = str(site["status"]) if held == "free" else str(held)
     text = Text(word, style=_STATUS_STYLE.get(word, "yellow"))
     if site["restarts"]:
         text.append(f" ↻{site['restarts']}", style="yellow")
