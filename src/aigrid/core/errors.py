@@ -51,6 +51,22 @@ class AuthenticationError(AigridError):
     code = "invalid_api_key"
 
 
+class PermissionDeniedError(AigridError):
+    """The key is known, but may not do this: its role, its tenant or a rule forbids it."""
+
+    exit_code = 9
+    http_status = 403
+    code = "permission_denied"
+
+
+class SovereigntyError(AigridError):
+    """A rule on regions or operators leaves no site where the request may go."""
+
+    exit_code = 9
+    http_status = 403
+    code = "sovereignty_rule"
+
+
 class NotFoundError(AigridError):
     """A name that nothing here answers to."""
 
@@ -104,6 +120,32 @@ class OverloadedError(AigridError):
     exit_code = 8
     http_status = 429
     code = "overloaded"
+
+
+class RateLimitError(AigridError):
+    """A tenant's quota a minute, or of streams, is used up.
+
+    Args:
+        message: see `AigridError`.
+        next_step: see `AigridError`.
+        retry_after_s: when it is worth asking again.
+    """
+
+    exit_code = 8
+    http_status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, next_step: str = "", retry_after_s: float = 1.0) -> None:
+        super().__init__(message, next_step=next_step)
+        self.retry_after_s = retry_after_s
+
+
+class InsufficientQuotaError(AigridError):
+    """A tenant's budget and credits are used up."""
+
+    exit_code = 9
+    http_status = 429
+    code = "insufficient_quota"
 
 
 class UnavailableError(AigridError):

@@ -23,7 +23,7 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.core.events import SiteLeft
-from aigrid.live import reports, server, status
+from aigrid.live import reports, server, status, tenancy_api
 from aigrid.live.control_plane import ControlPlane, SiteDoor
 from aigrid.live.fabric.link import Kind
 from aigrid.store.served import registry_app
@@ -84,6 +84,7 @@ def control_app(plane: ControlPlane) -> FastAPI:
     app.add_middleware(_BodyLimit)
     _health_routes(app, plane)
     _operator_routes(app, plane)
+    tenancy_api.include(app, plane.tenancy)
     _grid_routes(app, plane)
     app.mount("/", registry_app(plane.store, plane.tokens.grid))
     return app

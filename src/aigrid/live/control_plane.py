@@ -25,6 +25,7 @@ from aigrid.live.board import Board
 from aigrid.live.ledger import Deployment, Ledger
 from aigrid.live.paths import GridPaths
 from aigrid.live.recorder import Recorder
+from aigrid.live.tenancy import Tenancy
 from aigrid.live.world import LiveWorld
 from aigrid.store.store import Store
 
@@ -104,6 +105,7 @@ class ControlPlane:
     orchestrator: Orchestrator = field(init=False)
     world: LiveWorld = field(init=False)
     recorder: Recorder = field(init=False)
+    tenancy: Tenancy = field(init=False)
     failure: BaseException | None = None
     errors: dict[tuple[str, str], str] = field(default_factory=dict)
     _stopping: bool = False
@@ -113,6 +115,7 @@ class ControlPlane:
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.paths.database)
         self.store = Store(self.paths.store)
+        self.tenancy = Tenancy(self.paths, self.tokens.operator)
         self.orchestrator = Orchestrator(Policy())
         self.world = LiveWorld(self.board, time.monotonic)
         self.recorder = Recorder(self.record or self.paths.records, self.orchestrator, self.commit)
@@ -122,6 +125,7 @@ class ControlPlane:
         """Decide in a thread of its own while the API serves."""
         loop = asyncio.get_running_loop()
         self.board.on_routes = lambda: _call(loop, self._wake_gateways)
+        self.tenancy.changed = lambda: _call(loop, self._wake_gateways)
         self.recorder.begin()
         for site, hold in self.ledger.holds().items():
             self.world.post(SiteHeld(site, hold))

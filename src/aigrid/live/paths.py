@@ -50,6 +50,16 @@ class GridPaths:
         return self.data / "control.sqlite"
 
     @property
+    def accounts(self) -> Path:
+        """Tenants, keys, grants and usage, in SQLite."""
+        return self.data / "accounts.sqlite"
+
+    @property
+    def audit(self) -> Path:
+        """The audit log, see `live.audit`."""
+        return self.data / "audit"
+
+    @property
     def logs(self) -> Path:
         """One log a process."""
         return self.data / "logs"

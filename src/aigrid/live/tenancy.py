@@ -1,0 +1,231 @@
+"""The control plane's accounts: who calls, who may, what is written down, what gateways hold."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aigrid.core.codec import to_plain
+from aigrid.core.errors import AuthenticationError, ConflictError, PermissionDeniedError
+from aigrid.core.tenancy import (
+    DEFAULT_TENANT,
+    ApiKey,
+    Tenant,
+    permits,
+    permits_own,
+)
+from aigrid.live.audit import AuditLog, Head
+from aigrid.live.paths import GridPaths, read_secret, write_aside
+from aigrid.store.accounts import Accounts, ended
+from aigrid.store.database import sqlite_url
+
+DEFAULT_KEY = "key-default"
+SHOWN_LETTERS = 16
+KEY_PREFIX = "sk-aigrid-"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls the control plane."""
+
+    tenant: str
+    role: str
+    key: str
+
+
+UNKNOWN = Caller("", "", "")
+OPERATOR = Caller(DEFAULT_TENANT, "operator", "operator-token")
+
+
+@dataclass(slots=True)
+class Tenancy:
+    """Accounts and their audit log.
+
+    Attributes:
+        paths: the data directory.
+        operator_token: its holder is the operator.
+        url: of the database; SQLite in the data directory where it is empty.
+        changed: called when gateways shall hear of something new.
+        clock_s: Unix time.
+    """
+
+    paths: GridPaths
+    operator_token: str
+    url: str = ""
+    changed: Callable[[], None] = lambda: None
+    clock_s: Callable[[], float] = time.time
+    accounts: Accounts = field(init=False)
+    audit: AuditLog = field(init=False)
+    _published: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.accounts = Accounts(self.url or sqlite_url(self.paths.accounts))
+        self.audit = AuditLog(self.paths.audit)
+        if self.audit.repaired:
+            self.audit.append("repaired", [{"what": "a line that never ended"}], self.clock_s())
+        self._ensure_default()
+
+    def _ensure_default(self) -> None:
+        """The tenant to whom the key that `aigrid env` prints belongs."""
+        known = {tenant.name for tenant in self.accounts.tenants()}
+        if DEFAULT_TENANT not in known:
+            self.accounts.add_tenant(Tenant(DEFAULT_TENANT, created_at_s=self.clock_s()))
+        key = read_secret(self.paths.api_key)
+        digest = digest_of(key)
+        keys = {one.digest: one for one in self.accounts.api_keys()}
+        if digest in keys:
+            return
+        taken = {one.id for one in keys.values()}
+        key_id = DEFAULT_KEY if DEFAULT_KEY not in taken else new_id("key")
+        self.accounts.add_key(
+            ApiKey(
+                key_id, DEFAULT_TENANT, "consumer", digest, key[:SHOWN_LETTERS],
+                "printed by aigrid env", self.clock_s(),
+            )
+        )  # fmt: skip
+
+    # -- calls ---------------------------------------------------------------------------------
+
+    def caller(self, token: str) -> Caller:
+        """Who holds a token or key.
+
+        Raises:
+            AuthenticationError: nobody.
+            PermissionDeniedError: a tenant that is suspended.
+        """
+        if token and hmac.compare_digest(token.encode(), self.operator_token.encode()):
+            return OPERATOR
+        digest = digest_of(token)
+        for key in self.accounts.api_keys():
+            if hmac.compare_digest(key.digest, digest) and key.stands(self.clock_s()):
+                if self.accounts.tenant(key.tenant).suspended:
+                    raise PermissionDeniedError(
+                        f"tenant {key.tenant!r} is suspended", next_step="ask the grid's operator"
+                    )
+                return Caller(key.tenant, key.role, key.id)
+        raise AuthenticationError(
+            "the token is missing or not this grid's",
+            next_step="run the command with the --data directory of the grid",
+        )
+
+    def authorise(self, caller: Caller, action: str, tenant: str = "") -> None:
+        """Let a caller do something, to a tenant where one is named.
+
+        Raises:
+            PermissionDeniedError: its role does not allow it.
+        """
+        own = tenant == caller.tenant and permits_own(caller.role, action)
+        if not own and not permits(caller.role, action):
+            raise PermissionDeniedError(
+                f"role {caller.role!r} of tenant {caller.tenant!r} may not do {action!r}"
+                + (f" to tenant {tenant!r}" if tenant else ""),
+                next_step="use a key with another role",
+            )
+
+    def note(self, kind: str, entry: dict[str, Any]) -> Head:
+        """Write a line of the audit log."""
+        return self.audit.append(kind, [entry], self.clock_s())
+
+    # -- tenants -------------------------------------------------------------------------------
+
+    def create_tenant(self, tenant: Tenant) -> Tenant:
+        """Make a tenant; see `store.accounts`."""
+        made = replace(tenant, created_at_s=self.clock_s())
+        self.accounts.add_tenant(made)
+        self.changed()
+        return made
+
+    def change_tenant(self, name: str, change: Callable[[Tenant], Tenant]) -> Tenant:
+        """Change a tenant; see `store.accounts`."""
+        changed = change(self.accounts.tenant(name))
+        self.accounts.put_tenant(changed)
+        self.changed()
+        return changed
+
+    # -- keys ----------------------------------------------------------------------------------
+
+    def create_key(
+        self, tenant: str, role: str, label: str = "", expires_at_s: float = 0.0
+    ) -> tuple[ApiKey, str]:
+        """A new key, and the only sight of it."""
+        secret = KEY_PREFIX + secrets.token_urlsafe(32)
+        key = ApiKey(
+            id=new_id("key"),
+            tenant=tenant,
+            role=role,
+            digest=digest_of(secret),
+            shown=secret[:SHOWN_LETTERS],
+            label=label,
+            created_at_s=self.clock_s(),
+            expires_at_s=expires_at_s,
+        )
+        self.accounts.add_key(key)
+        self.changed()
+        return key, secret
+
+    def revoke_key(self, key_id: str) -> ApiKey:
+        """Let a key open nothing from now on."""
+        key = replace(self.accounts.key(key_id), revoked_at_s=self.clock_s())
+        self.accounts.put_key(key)
+        self.changed()
+        return key
+
+    def rotate_key(self, key_id: str, overlap_s: float) -> tuple[ApiKey, str, ApiKey]:
+        """A new key in the place of an old one, which stands for `overlap_s` yet.
+
+        Returns:
+            the new key, the only sight of it, and the old key.
+
+        Raises:
+            ConflictError: the old key stands no longer.
+        """
+        old, now_s = self.accounts.key(key_id), self.clock_s()
+        if not old.stands(now_s):
+            raise ConflictError(
+                f"key {key_id!r} stands no longer", next_step="make a new one: aigrid key create"
+            )
+        key, secret = self.create_key(old.tenant, old.role, old.label)
+        if old.digest == digest_of(read_secret(self.paths.api_key)):
+            write_aside(self.paths.api_key, (secret + "\n").encode(), mode=0o600)
+        old = ended(old, now_s + overlap_s)
+        self.accounts.put_key(old)
+        self.changed()
+        return key, secret, old
+
+    # -- gateways ------------------------------------------------------------------------------
+
+    def published(self) -> dict[str, Any]:
+        """What gateways hold: keys by digest, tenants with their terms, and the revision."""
+        revision = self.accounts.revision()
+        if self._published.get("revision") != revision:
+            self._published = {
+                "revision": revision,
+                "keys": [
+                    {
+                        "id": key.id,
+                        "tenant": key.tenant,
+                        "role": key.role,
+                        "digest": key.digest,
+                        "expires_at_s": key.expires_at_s,
+                    }
+                    for key in self.accounts.api_keys()
+                    if key.stands(self.clock_s())
+                ],
+                "tenants": [to_plain(tenant) for tenant in self.accounts.tenants()],
+            }
+        return self._published
+
+
+def digest_of(key: str) -> str:
+    """SHA-256 (hex) of a key; it has 256 random bits, so that no slow hash is needed."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def new_id(what: str) -> str:
+    """A name for a new thing."""
+    return f"{what}-{secrets.token_hex(6)}"
