@@ -6,13 +6,16 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from tests.store.conftest import fill_model_dir
 
 from aigrid.core.errors import NotFoundError, UnavailableError
+from aigrid.live.fabric import packages
 from aigrid.live.fabric.by_nats import NatsLink
 from aigrid.live.fabric.nats_control import NatsControl
 from aigrid.live.fabric.nats_names import NatsServer, orders_key, token
 from aigrid.live.fabric.packages import NatsSource
 from aigrid.store.layout import Layout
+from aigrid.store.store import Store
 
 
 class Desk:
@@ -193,3 +196,38 @@ def test_a_package_that_is_not_there_is_not_found(nats_server, tmp_path):
     source = NatsSource(NatsServer(nats_server.url), tmp_path / "site", ())
     with pytest.raises(NotFoundError):
         source.fetch("sha256:" + "0" * 64)
+
+
+def test_an_object_that_never_comes_is_given_up(tmp_path, monkeypatch):
+    class Silent:
+        async def get_info(self, name):
+            return await asyncio.Event().wait()
+
+    monkeypatch.setattr(packages, "LEAST_S", 0.05)
+    with pytest.raises(TimeoutError):
+        asyncio.run(packages._pull_from(Silent(), Layout(tmp_path / "oci"), "sha256:" + "0" * 64))
+
+
+def test_a_package_comes_whole_and_proved(nats_server, tmp_path):
+    model = fill_model_dir(tmp_path / "model")
+    store = Store(tmp_path / "store")
+    digest = store.publish(model, "maker", 1.0).digest
+
+    async def run() -> None:
+        desk = Desk()
+        async with grid(nats_server.url, desk, store.layout, lambda: {digest}):
+            source = NatsSource(
+                NatsServer(nats_server.url), tmp_path / "site", tuple(store.trusted_keys)
+            )
+
+            async def fetched() -> Any:
+                with suppress(NotFoundError):
+                    return await asyncio.to_thread(source.fetch, digest)
+
+            spec, files = await eventually(fetched)
+            assert spec.name == "demo"
+            assert (files / "model.safetensors").read_bytes() == (
+                model / "model.safetensors"
+            ).read_bytes()
+
+    asyncio.run(run())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nats.js.errors import NotFoundError as NoObjectError
 from nats.js.object_store import ObjectStore
@@ -22,6 +23,9 @@ from aigrid.store.layout import Layout
 
 LIST_LIMIT_BYTES = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
+LEAST_S = 10.0
+SLOWEST_BYTES_S = 1e6
+T = TypeVar("T")
 
 
 def _list_name(digest: str) -> str:
@@ -99,15 +103,25 @@ class NatsSource:
             await client.close()
 
 
+async def _in_time(work: Awaitable[T], size_bytes: int) -> T:
+    """Await an object: where its server forgets the reader, nats-py itself would wait for ever.
+
+    Raises:
+        TimeoutError: it comes too slowly.
+    """
+    return await asyncio.wait_for(work, LEAST_S + size_bytes / SLOWEST_BYTES_S)
+
+
 async def _pull_from(objects: ObjectStore, layout: Layout, digest: str) -> None:
-    info = await objects.get_info(_list_name(digest))
+    info = await _in_time(objects.get_info(_list_name(digest)), 0)
     if (info.size or 0) > LIST_LIMIT_BYTES:
         raise IntegrityError(f"the list of {digest} has {info.size} bytes")
-    told = json.loads((await objects.get(_list_name(digest))).data or b"{}")
+    listed = await _in_time(objects.get(_list_name(digest)), LIST_LIMIT_BYTES)
+    told = json.loads(listed.data or b"{}")
     for name, size in told["blobs"].items():
         if not layout.has(name) or not layout.intact(name):
             with tempfile.TemporaryFile(dir=layout.root) as file:
-                await objects.get(name, writeinto=file)
+                await _in_time(objects.get(name, writeinto=file), size)
                 file.seek(0)
                 layout.ingest(iter(partial(file.read, CHUNK_BYTES), b""), name, size)
     for text in told["manifests"]:
