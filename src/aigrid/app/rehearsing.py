@@ -12,19 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from aigrid.app.bundled import bundled_folder, find_bundled
 from aigrid.app.origin import code_commit
-from aigrid.core.errors import ConfigurationError, NotFoundError, UnavailableError
+from aigrid.core.errors import ConfigurationError, NotFoundError
 from aigrid.twin.policies import PLANS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aigrid.factory.progress import Progress
     from aigrid.twin.country.scenario import Country
     from aigrid.twin.outcome import Rehearsal
 
 DEFAULT = "japan"
+REGION = "region"
 FOLDER = "rehearsals"
 POLICIES = tuple(plan.name for plan in PLANS)
 REPORT, RESULT = "report.html", "rehearsal.json"
 MINUTES_LIMIT = 7 * 1440
+RATE_LIMIT = 100_000.0
+# In place of a trace: requests drawn from the scenario's demand.
+SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,9 @@ class Wish:
         policies: names; the scenario's own where empty.
         seed: of chance.
         minutes: to simulate; the scenario's own where None.
-        requests: a trace to rehearse request by request; flows where None.
+        requests: a trace to rehearse request by request, or `SYNTHETIC`; flows where None.
+        service: that the trace's requests ask for; the scenario's first where None.
+        rate: requests a second of that service, mean over a day; the scenario's where None.
         workers: threads, on which the result does not depend; one a core where None.
         out: folder of the report; `rehearsals/NAME-SEED` where None.
     """
@@ -45,7 +53,9 @@ class Wish:
     policies: tuple[str, ...] = ()
     seed: int = 0
     minutes: int | None = None
-    requests: Path | None = None
+    requests: str | None = None
+    service: str | None = None
+    rate: float | None = None
     workers: int | None = None
     out: Path | None = None
 
@@ -58,7 +68,11 @@ class Wish:
         if self.minutes is not None:
             words += ["--minutes", str(self.minutes)]
         if self.requests is not None:
-            words += ["--requests", str(self.requests)]
+            words += ["--requests", self.requests]
+        if self.service is not None:
+            words += ["--service", self.service]
+        if self.rate is not None:
+            words += ["--rate", f"{self.rate:g}"]
         return shlex.join(words)
 
 
@@ -110,10 +124,19 @@ def _check(wish: Wish) -> None:
         raise ConfigurationError(
             f"--policy was given twice: {', '.join(wish.policies)}", next_step="name each once"
         )
-    if wish.requests is not None and not wish.requests.is_file():
+    if wish.requests not in (None, SYNTHETIC) and not Path(str(wish.requests)).is_file():
         raise NotFoundError(
-            f"--requests {str(wish.requests)!r} is no file",
-            next_step="give a trace: CSV with TIMESTAMP,ContextTokens,GeneratedTokens, or JSONL",
+            f"--requests {wish.requests!r} is no file",
+            next_step="give a trace: CSV with TIMESTAMP,ContextTokens,GeneratedTokens, or JSONL; "
+            f"or {SYNTHETIC}, to draw requests from the scenario's demand",
+        )
+    if wish.requests in (None, SYNTHETIC) and (wish.service is not None or wish.rate is not None):
+        raise ConfigurationError(
+            "--service and --rate say how a trace is played", next_step="give --requests TRACE"
+        )
+    if wish.rate is not None and not 0.0 < wish.rate <= RATE_LIMIT:
+        raise ConfigurationError(
+            f"--rate {wish.rate:g} requests a second", next_step=f"give up to {RATE_LIMIT:,.0f}"
         )
     if wish.minutes is not None and not 1 <= wish.minutes <= MINUTES_LIMIT:
         raise ConfigurationError(
@@ -130,21 +153,46 @@ def _country(path: Path, wish: Wish) -> Country:
 
 def _run(country: Country, policies: tuple[str, ...], wish: Wish, progress: Progress) -> Rehearsal:
     if wish.requests is not None:
-        raise UnavailableError(
-            "--requests: rehearsing request by request is not built yet",
-            next_step="leave it out; the day is then rehearsed as flows",
-        )
+        return _run_events(country, policies, wish, progress)
     from aigrid.twin.fluid import rehearse as rehearse_country
 
-    progress.stage("rehearsing", len(policies) * country.minutes)
+    hear = _heard(progress, policies, country.minutes)
+    return rehearse_country(country, policies, wish.seed, hear, wish.workers or cores())
+
+
+def _run_events(
+    country: Country, policies: tuple[str, ...], wish: Wish, progress: Progress
+) -> Rehearsal:
+    from aigrid.twin.country.traces import read_trace
+    from aigrid.twin.region import playing
+    from aigrid.twin.region.rehearsal import rehearse as rehearse_events
+
+    if wish.requests == SYNTHETIC:
+        hear = _heard(progress, policies, country.minutes)
+        return rehearse_events(country, policies, wish.seed, hear)
+    path = Path(str(wish.requests))
+    trace = read_trace(path)
+    row = playing.service_row(country, wish.service)
+    country = playing.adapted(country, trace, row, wish.rate)
+    played = playing.played(country, trace, row, wish.seed)
+    if wish.minutes is None:
+        country = replace(country, minutes=min(played.minutes, MINUTES_LIMIT))
+    hear = _heard(progress, policies, country.minutes)
+    return rehearse_events(country, policies, wish.seed, hear, played, path.name)
+
+
+def _heard(
+    progress: Progress, policies: tuple[str, ...], minutes: int
+) -> Callable[[str, int], None]:
+    """Progress of each policy, in minutes of its day."""
+    progress.stage("rehearsing", len(policies) * minutes)
     done = dict.fromkeys(policies, 0)
 
     def hear(policy: str, minute: int) -> None:
-        """Progress of one policy, in minutes of its day."""
         progress.advance(minute - done[policy], policy=policy)
         done[policy] = minute
 
-    return rehearse_country(country, policies, wish.seed, hear, wish.workers or cores())
+    return hear
 
 
 def _store(country: Country, found: Rehearsal, wish: Wish, folder: Path) -> Rehearsed:

@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 @click.option(
     "--requests",
     metavar="TRACE",
-    type=Path,
-    hidden=True,
-    help="Request by request, those of a trace.",
+    help="Request by request: those of a trace (CSV, JSONL), or `synthetic` ones.",
+)
+@click.option("--service", metavar="NAME", help="That the trace asks for (default: the first).")
+@click.option(
+    "--rate",
+    metavar="R",
+    type=float,
+    help="Requests a second of the trace, mean over a day (default: the scenario's demand).",
 )
 @click.option(
     "--swarm",
@@ -51,7 +56,9 @@ def rehearse(
     policies: tuple[str, ...],
     seed: int,
     out: Path | None,
-    requests: Path | None,
+    requests: str | None,
+    service: str | None,
+    rate: float | None,
     swarm: int | None,
     from_live: Path | None,
     minutes: int | None,
@@ -64,13 +71,14 @@ def rehearse(
 
     \b
     aigrid rehearse scenarios/japan.yaml --policy aigrid --policy nearest
+    aigrid rehearse scenarios/region.yaml --requests trace.csv
     aigrid rehearse --from-live DIR     (what `aigrid up --record DIR` wrote)
     aigrid rehearse --swarm 100 --seed 1
     """  # noqa: D301 - click's mark for lines that stay as they are
     from aigrid.app import rehearsing
 
     own: dict[str, object] = {"SCENARIO": scenario, "--policy": policies, "--requests": requests}
-    own |= {"--minutes": minutes, "--out": out}
+    own |= {"--minutes": minutes, "--out": out, "--service": service, "--rate": rate}
     if swarm is not None:
         _check_alone(own | {"--from-live": from_live}, "--swarm")
         _swarm(setup, swarm, seed, workers)
@@ -80,7 +88,15 @@ def rehearse(
         _from_live(setup, from_live, seed)
         return
     wish = rehearsing.Wish(
-        scenario or rehearsing.DEFAULT, policies, seed, minutes, requests, workers, out
+        scenario or (rehearsing.DEFAULT if requests is None else rehearsing.REGION),
+        policies,
+        seed,
+        minutes,
+        requests,
+        service,
+        rate,
+        workers,
+        out,
     )
     _country(setup, wish)
 
@@ -98,6 +114,8 @@ def _country(setup: Setup, wish: Wish) -> None:
     from aigrid.app.rehearsing import rehearse as run
     from aigrid.cli.bars import progress_bars
     from aigrid.cli.rehearse_view import rehearsal_view
+    from aigrid.cli.requests_view import requests_view
+    from aigrid.twin.region.tails import EventsRehearsal
     from aigrid.twin.report.setting import promised_of
 
     with progress_bars() as progress:
@@ -108,6 +126,8 @@ def _country(setup: Setup, wish: Wish) -> None:
         return
     shown = console()
     shown.print(rehearsal_view(done.rehearsal, shown.width, promised_of(done.country)))
+    if isinstance(done.rehearsal, EventsRehearsal):
+        shown.print(requests_view(done.rehearsal, shown.width))
     shown.print(f"\nreport  {done.report}", soft_wrap=True)
 
 

@@ -1,0 +1,1 @@
+"""A region request by request: every arrival, prefill, first and last token an event."""

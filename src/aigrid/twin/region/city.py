@@ -1,0 +1,209 @@
+"""A region under one policy: minutes of decisions, and between them every request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigrid.control.policy import Policy
+from aigrid.twin.fluid import chance, checks, demand, radio, tally
+from aigrid.twin.fluid.decisions import Orchestrator
+from aigrid.twin.fluid.experience import Known
+from aigrid.twin.fluid.ground import Ground
+from aigrid.twin.fluid.radio import RadioTables
+from aigrid.twin.fluid.responses import Responses
+from aigrid.twin.fluid.threads import Threads
+from aigrid.twin.fluid.trace import Trace
+from aigrid.twin.policies import Plan
+from aigrid.twin.region import columns, rules
+from aigrid.twin.region.arrivals import MINUTE_S, Played, arrivals_of
+from aigrid.twin.region.columns import CAME, ENDED, FREE
+from aigrid.twin.region.events import advance
+from aigrid.twin.region.ledger import Ledger
+from aigrid.twin.region.standing import agenda_room, cache_of, gateways_of, servers_at
+
+Floats = NDArray[np.float64]
+# What gateways count is averaged over about ten minutes before anything is decided by it: the
+# requests of one tower and minute are few.
+KEPT = 0.9
+
+
+class City:
+    """One policy's run, request by request; `run` it once.
+
+    Args:
+        ground: what stays.
+        plan: what the policy decides by.
+        policy: dials.
+        tables: of the radio.
+        responses: of the sites, for the orchestrator's predictions.
+        known: as the days before left it.
+        seed: of chance.
+        trace: hears every decision and how every request ended.
+        played: a trace of requests; None draws all of them.
+    """
+
+    def __init__(
+        self,
+        ground: Ground,
+        plan: Plan,
+        policy: Policy,
+        tables: RadioTables,
+        responses: Responses,
+        known: Known,
+        seed: int,
+        threads: Threads,
+        trace: Trace,
+        played: Played | None = None,
+    ) -> None:
+        country = ground.country
+        count, services = len(ground.network), len(country.services)
+        self._ground, self._plan, self._tables, self._known = ground, plan, tables, known
+        self._seed, self._trace, self._played = seed, trace, played
+        self.orchestrator = Orchestrator(ground, plan, policy, known, tables, responses, threads)
+        self._rates = demand.by_customer(country)
+        self._rows = slice(0, count)
+        self._work_s = ground.by_site(ground.work_s)
+        self._seen = known.requests.rate.copy()
+        self._offered, self._load = np.zeros((count, services)), np.zeros(count)
+        self._used_missed = np.zeros(2)
+        self.servers = servers_at(ground)
+        self.gateways = gateways_of(ground)
+        self.cache = cache_of(ground, played)
+        self.counts = np.zeros(columns.COUNTS, np.int64)
+        self.requests, self.agenda = agenda_room(len(self.servers.site))
+        self.counts[FREE] = len(self.requests.free)
+        self.ledger = Ledger(ground, responses.points)
+        self.seconds = 0.0
+
+    def run(self, on_progress: Callable[[int], None]) -> tally.Tally:
+        """All minutes; `on_progress` hears how many are done.
+
+        Raises:
+            RuleBrokenError: a rule of `fluid.checks` or of the engine was broken.
+        """
+        for minute in range(self._ground.country.minutes):
+            self._minute(minute)
+            on_progress(minute + 1)
+        return self.ledger.closed(self.requests, self.counts)
+
+    def _minute(self, minute: int) -> None:
+        self._decide(minute)
+        true_rates = self._happen(minute)
+        came = self._advance(minute, true_rates)
+        self._look(minute, came)
+        routed = minute % self._ground.country.route_period_min == 0
+        self.orchestrator.learn(minute, routed)
+
+    def _decide(self, minute: int) -> None:
+        """Shares each minute, placement and routes now and then, as the fluid twin does."""
+        country, orchestrator = self._ground.country, self.orchestrator
+        decided = orchestrator.decided
+        where = checks.Where(self._plan.name, minute, self._ground)
+        orchestrator.shares(minute)
+        checks.radio_first(where, decided.share, decided.need, decided.blocked, self._rows)
+        self._trace.add(decided.share)
+        if not self._plan.sells_ai:
+            return
+        orchestrator.load_on()
+        is_placed = minute % country.place_period_min == 0
+        if is_placed or minute % country.route_period_min == 0:
+            orchestrator.expect(minute, country.route_period_min)
+            if is_placed:
+                orchestrator.place(is_first=minute == 0)
+                checks.in_memory(where, decided.resident)
+                checks.allowed(where, decided.resident.T)
+                self._trace.add(decided.resident)
+            orchestrator.route(minute, self._load, is_first=minute == 0)
+            self._trace.add(*decided.weight)
+        self._publish(minute)
+
+    def _publish(self, minute: int) -> None:
+        """What was decided becomes what gateways and sites know."""
+        decided, gateways = self.orchestrator.decided, self.gateways
+        for s, weight in enumerate(decided.weight):
+            gateways.weight[s] = weight
+        loaded_s = minute * MINUTE_S + decided.loading_s.astype(np.float64)
+        gateways.ready_s[:] = np.where(decided.resident.T, loaded_s, np.inf)
+
+    def _happen(self, minute: int) -> Floats:
+        """The radio's load and everybody's demand of this minute: (S, N) requests a second."""
+        ground, known = self._ground, self._known
+        share, memory = self.orchestrator.decided.share, ground.country.radio.memory
+        start = chance.key(self._seed, chance.RADIO, minute)
+        keys = (
+            chance.key(self._seed, chance.DEMAND, minute),
+            chance.key(self._seed, chance.BURSTS, minute),
+        )
+        self._used_missed = np.array(
+            radio.minute_of_radio(
+                ground, self._tables, known.radio, share, minute, start, memory, self._rows
+            )
+        )
+        normals = self._tables.normals
+        demand.minute_of_demand(
+            ground.country,
+            known.requests,
+            self._rates,
+            normals,
+            minute,
+            keys,
+            demand.MEMORY,
+            self._rows,
+        )
+        return known.requests.rate.copy()
+
+    def _advance(self, minute: int, rates: Floats) -> Floats:
+        """Every event of the minute; returns (S, N) requests that came."""
+        ground, servers, gateways = self._ground, self.servers, self.gateways
+        arrivals = arrivals_of(ground.country, rates, minute, self._seed, self._played)
+        room = len(arrivals.came_s)
+        self.requests, self.agenda = columns.grown(self.requests, self.agenda, self.counts, room)
+        in_flight = len(self.requests.free) - int(self.counts[FREE])
+        ended = columns.ended_of(in_flight + room)
+        gateways.share[:] = self._known.radio.given
+        gateways.offered[:] = 0
+        servers.longest[:] = servers.waiting
+        self.counts[ENDED] = 0
+        speed = gateways.share[servers.site] * servers.devices
+        began, before = time.perf_counter(), int(self.counts[CAME])
+        until_s = (minute + 1) * MINUTE_S
+        advance(
+            minute * MINUTE_S,
+            until_s,
+            speed,
+            arrivals,
+            gateways,
+            servers,
+            self.agenda,
+            self.requests,
+            self.cache,
+            ended,
+            self.counts,
+        )
+        self.seconds += time.perf_counter() - began
+        where = checks.Where(self._plan.name, minute, ground)
+        rules.raise_broken(where, servers, self.counts)
+        done = columns.cut(ended, int(self.counts[ENDED]))
+        came = int(self.counts[CAME]) - before
+        self._trace.add(done.came_s, done.first_s, done.last_s, done.site)
+        self.ledger.add(minute, done, came, servers, self._used_missed, self._known.radio.given)
+        shape = rates.shape
+        cell = arrivals.service.astype(np.int64) * shape[1] + arrivals.origin
+        return np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+
+    def _look(self, minute: int, came: Floats) -> None:
+        """What gateways and sites have counted, for the next decisions."""
+        ground = self._ground
+        self._seen = KEPT * self._seen + (1.0 - KEPT) * came / MINUTE_S
+        self._known.requests.rate[:] = self._seen
+        kept = KEPT if minute else 0.0
+        self._offered = kept * self._offered + (1.0 - kept) * self.gateways.offered / MINUTE_S
+        possible = self._known.radio.given * ground.compute
+        wanted = (self._offered * self._work_s).sum(axis=1)
+        self._load = np.divide(
+            wanted, possible, out=np.zeros_like(wanted), where=(possible > 0.0) & (wanted > 0.0)
+        )
