@@ -31,7 +31,9 @@ COMMANDS = {
     "drain": LazyCommand("aigrid.cli.holding", "drain", "Serve elsewhere what a site serves."),
     "site": LazyCommand("aigrid.cli.site", "site", "Let sites of other machines join; run one."),
     "routes": LazyCommand("aigrid.cli.status", "routes", "Show the routing table in force."),
-    "tenant": LazyCommand("aigrid.cli.tenant", "tenant", "Who may use the grid, how much, where."),
+    "tenant": LazyCommand(
+        "aigrid.cli.tenant", "tenant", "Say who may use the grid, how much, and where."
+    ),
     "key": LazyCommand("aigrid.cli.key", "key", "Make, list, rotate and revoke keys."),
     "audit": LazyCommand("aigrid.cli.audit", "audit", "Show and check what was done, and where."),
     "radio": LazyCommand("aigrid.cli.radio", "radio", "Rehearse radio load at a tower."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -98,12 +98,14 @@ class _BodyLimit:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            request = Request(scope)
+            request = Request(scope, receive)
             declared = request.headers.get("content-length", "0")
             chunked = "transfer-encoding" in request.headers
             if chunked or not declared.isdigit() or int(declared) > BODY_LIMIT_BYTES:
                 size = int(declared) if declared.isdigit() else 0
                 error = server.body_too_large(size, BODY_LIMIT_BYTES)
+                with suppress(AigridError):  # who is still sending would not see the answer
+                    await server.read_body(request, 0)
                 await server.refuse(request, error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

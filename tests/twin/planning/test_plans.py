@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.twin.planning import cases
 
 from aigrid.twin.fluid.checks import RuleBrokenError
-from aigrid.twin.planning import exact, fast
+from aigrid.twin.planning import exact, fast, keeping
 from aigrid.twin.planning.bound import least_usd
 from aigrid.twin.planning.exact import Wanted
 from aigrid.twin.planning.model import Model
@@ -64,7 +64,7 @@ def test_a_budget_is_kept_and_spent_where_it_earns(part: int) -> None:
     full = account(m, fast.plan(m, True))
     budget = full.capital_usd * part
     wanted = Wanted(False, budget, m.demand)
-    quick, best = fast.within(m, False, budget), exact.solve(m, wanted)
+    quick, best = keeping.within(m, False, budget), exact.solve(m, wanted)
     assert quick is not None
     assert best is not None
     for found in (quick, best):
@@ -79,7 +79,7 @@ def test_a_budget_is_kept_and_spent_where_it_earns(part: int) -> None:
 def test_all_demand_within_too_small_a_budget_is_no_plan() -> None:
     m = cases.model(1, most=50)
     assert exact.solve(m, everything(m, 1.0)) is None
-    assert fast.within(m, True, 1.0) is None
+    assert keeping.within(m, True, 1.0) is None
 
 
 def test_a_service_stays_where_it_may_run() -> None:

@@ -106,10 +106,8 @@ def read_radio_load(path: Path, problems: Problems) -> dict[str, RadioCurve]:
 
 
 def _minute(text: str) -> float | None:
-    try:
+    if text.replace(".", "", 1).isdigit():
         return float(text) % MINUTES
-    except ValueError:
-        pass
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -25,7 +25,6 @@ from aigrid.twin.planning.towers import EXTRA, bins_of
 
 Floats = NDArray[np.float64]
 SWEEPS = 40
-BISECTIONS = 16
 # Refusing costs more than serving ever could, where all that can be carried must be.
 NEVER = 1e9
 # So dear that only what needs no capital is worth it.
@@ -313,7 +312,7 @@ def plan(
     """
     began = time.perf_counter()
     best, least = None, math.inf
-    for ranks, towers_first in _starts(model, thorough):
+    for ranks, towers_first in starts(model, thorough):
         search = Search(model, all_demand, dear)
         search.begin(ranks)
         if towers_first:
@@ -323,16 +322,16 @@ def plan(
         search.improve(soft=True)
         search.improve(soft=False)
         found = search.solution(time.perf_counter() - began)
-        cost = _judged(model, found, all_demand, dear)
+        cost = judged(model, found, all_demand, dear)
         if cost < least:
             best, least = found, cost
         if heard:
             heard(1)
     assert best is not None
-    return _timed(best, time.perf_counter() - began)
+    return timed(best, time.perf_counter() - began)
 
 
-def _starts(model: Model, thorough: bool) -> list[tuple[tuple[int, ...], bool]]:
+def starts(model: Model, thorough: bool) -> list[tuple[tuple[int, ...], bool]]:
     """Where each service begins, and whether towers are filled first; more for a small case."""
     services = len(model.rate)
     found = [((rank,) * services, False) for rank in (0, -1)]
@@ -345,66 +344,13 @@ def _starts(model: Model, thorough: bool) -> list[tuple[tuple[int, ...], bool]]:
     return found
 
 
-def _judged(model: Model, found: Solution, all_demand: bool, dear: float) -> float:
+def judged(model: Model, found: Solution, all_demand: bool, dear: float) -> float:
+    """What a plan costs a year less what it earns, capital made dearer by a factor."""
     money = account(model, found)
     earns = NEVER if all_demand else 1.0
     return money.cost_usd + dear * money.capital_usd - earns * money.revenue_usd
 
 
-def _timed(found: Solution, seconds: float) -> Solution:
+def timed(found: Solution, seconds: float) -> Solution:
+    """The same, with the time that it took."""
     return replace(found, seconds=seconds)
-
-
-def within(
-    model: Model, all_demand: bool, budget_usd: float, heard: Heard | None = None
-) -> Solution | None:
-    """The best plan whose capital keeps a budget: capital is made dearer until it does.
-
-    Returns:
-        None where all demand must be carried and no price of capital makes it fit.
-    """
-    began = time.perf_counter()
-    found = plan(model, all_demand, heard=heard, thorough=False)
-    if account(model, found).capital_usd <= budget_usd:
-        return found
-    low, high = 0.0, 1.0
-    best = None if all_demand else _shrunk(model, budget_usd)
-    under = False
-    for step in range(BISECTIONS):
-        dear = 0.5 * (low + high) if under else high
-        found = plan(model, all_demand, dear, heard, thorough=False)
-        if account(model, found).capital_usd <= budget_usd:
-            better = best is None or _judged(model, found, all_demand, 0.0) <= _judged(
-                model, best, all_demand, 0.0
-            )
-            best, high, under = found if better else best, dear, True
-        elif not under:
-            low, high = high, high * 8.0
-            if step >= 4 and all_demand:
-                return None
-        else:
-            low = dear
-    return None if best is None else _timed(best, time.perf_counter() - began)
-
-
-def _shrunk(model: Model, budget_usd: float) -> Solution:
-    """Larger plans, whose poorest sites are closed until the budget is kept; the best of them."""
-    best, least = None, math.inf
-    for ranks, _ in _starts(model, thorough=True):
-        search = Search(model, False, FREE_ONLY)
-        search.refuse_all()
-        search.take_towers()
-        search.price(0.0)
-        search.begin(ranks, keeps_towers=True)
-        search.improve(soft=False)
-        spent = account(model, search.solution(0.0)).capital_usd
-        while spent > budget_usd and search.close_poorest():
-            search.room_usd = budget_usd
-            search.improve(soft=False)
-            spent = account(model, search.solution(0.0)).capital_usd
-        found = search.solution(0.0)
-        cost = _judged(model, found, False, 0.0)
-        if spent <= budget_usd and cost < least:
-            best, least = found, cost
-    assert best is not None
-    return best

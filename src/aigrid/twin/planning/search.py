@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from aigrid.twin.planning import exact, fast
+from aigrid.twin.planning import exact, fast, keeping
 from aigrid.twin.planning.bound import least_usd
 from aigrid.twin.planning.exact import Wanted
 from aigrid.twin.planning.model import Model
@@ -96,13 +96,13 @@ def find(
     least = np.minimum(carried(model, quick), model.demand)
     all_demand = True
     if account(model, quick).capital_usd > budget:
-        quick = fast.within(model, True, budget, tell("budget"))
+        quick = keeping.within(model, True, budget, tell("budget"))
     wanted = Wanted(True, budget, least)
     runs_exact = method == EXACT or (method == AUTO and exact.size(model) <= SMALL)
     solved = exact.solve(model, wanted, limit_s, quick) if runs_exact else None
     if quick is None and solved is None:
         all_demand, wanted = False, replace(wanted, all_demand=False)
-        quick = fast.within(model, False, budget, tell("budget"))
+        quick = keeping.within(model, False, budget, tell("budget"))
         solved = exact.solve(model, wanted, limit_s, quick) if runs_exact else None
     for found in (quick, solved):
         if found is not None:

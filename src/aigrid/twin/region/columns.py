@@ -1,8 +1,4 @@
-"""The region's state as columns: servers, requests on their way, gateways, what ended.
-
-A site's computers are one server, or several groups where the site is large. A request has a row
-from its arrival at a gateway until its end; rows are used again.
-"""
+"""The region's state as columns: servers, requests on their way, gateways, what ended."""
 
 from __future__ import annotations
 
