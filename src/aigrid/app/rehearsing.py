@@ -109,6 +109,8 @@ def rehearse(wish: Wish, progress: Progress) -> Rehearsed:
     country = _country(path, wish)
     policies = wish.policies or country.policies
     found = _run(country, policies, wish, progress)
+    # A trace says more about its service than the scenario does.
+    country = getattr(found, "country", None) or country
     folder = wish.out or Path(FOLDER) / f"{found.scenario}-{found.seed}"
     progress.stage("report", 0)
     return _store(country, found, wish, folder)

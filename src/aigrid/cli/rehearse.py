@@ -115,7 +115,6 @@ def _country(setup: Setup, wish: Wish) -> None:
     from aigrid.cli.bars import progress_bars
     from aigrid.cli.rehearse_view import rehearsal_view
     from aigrid.cli.requests_view import requests_view
-    from aigrid.twin.region.tails import EventsRehearsal
     from aigrid.twin.report.setting import promised_of
 
     with progress_bars() as progress:
@@ -126,7 +125,7 @@ def _country(setup: Setup, wish: Wish) -> None:
         return
     shown = console()
     shown.print(rehearsal_view(done.rehearsal, shown.width, promised_of(done.country)))
-    if isinstance(done.rehearsal, EventsRehearsal):
+    if wish.requests is not None:
         shown.print(requests_view(done.rehearsal, shown.width))
     shown.print(f"\nreport  {done.report}", soft_wrap=True)
 

@@ -1,82 +1,49 @@
-"""What request by request adds to a rehearsal: tails and lines, a row a policy and service."""
+"""The table of tails for a terminal, where a rehearsal went request by request."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from aigrid.cli.status_view import plain_table
+from aigrid.twin.report.tails import COLUMNS, Row, rows_of, told_of
 
 if TYPE_CHECKING:
-    from aigrid.twin.region.tails import EventsRehearsal
+    from aigrid.twin.outcome import Rehearsal
 
-COLUMNS = (
-    ("requests", "requests", ""),
-    ("refused", "refused", ""),
-    ("slo_attainment", "in time", "%"),
-    ("ttft_ms_p50", "TTFT p50", "ms"),
-    ("ttft_ms_p95", "p95", "ms"),
-    ("ttft_ms_p99", "p99", "ms"),
-    ("ttft_ms_p999", "p99.9", "ms"),
-    ("tpot_ms_p99", "TPOT p99", "ms"),
-    ("queue_max", "in line", "most"),
-    ("e2e_ms_p50", "whole p50", "s"),
-    ("e2e_ms_p99", "p99", "s"),
-)
-# Of a column, with its gap.
-WIDTH = 11
+HEAD = Row("policy", "service", ())
 
 
-def requests_view(rehearsal: EventsRehearsal, columns: int) -> RenderableType:
+def requests_view(rehearsal: Rehearsal, columns: int) -> RenderableType:
     """Tails of each policy, over all services and of each.
 
     Args:
-        rehearsal: what was found.
+        rehearsal: one of requests.
         columns: width of the terminal; a narrow one gets fewer columns of the table.
     """
-    names = [name for outcome in rehearsal.tails.values() for name in outcome.services]
-    used = 2 + max(map(len, (*rehearsal.policies, "policy")))
-    used += 2 + max(map(len, (*names, "service")))
-    shown = COLUMNS[: max((columns - used) // WIDTH, 1)]
+    rows = rows_of(rehearsal)
     table = plain_table("policy", "service")
-    for _, title, unit in shown:
-        table.add_column(Text(f"{title}\n{unit}"), justify="right", no_wrap=True)
-    for policy, outcome in rehearsal.policies.items():
-        if outcome.served <= 0.0:
-            continue
-        tails = rehearsal.tails[policy]
-        _row(table, shown, (policy, "all"), outcome.figures() | tails.whole)
-        for service, figures in tails.services.items():
-            if figures["requests"] > 0.0:
-                _row(table, shown, ("", service), figures)
-    told = (
-        f"requests {rehearsal.requests_from}, {rehearsal.events:,} events, "
-        f"{rehearsal.events_per_s:,.0f} a second in the engine"
+    used = sum(
+        1 + max(map(len, names))
+        for names in (
+            ["policy", *(r.policy for r in rows)],
+            ["service", *(r.service for r in rows)],
+        )
     )
-    return Group(Text("\nrequest by request", style="bold"), table, Text(told, style="dim"))
-
-
-def _row(
-    table: Table,
-    shown: Sequence[tuple[str, str, str]],
-    names: tuple[str, str],
-    figures: dict[str, float],
-) -> None:
-    table.add_row(*names, *(_spelt(figures[name], unit) for name, _, unit in shown))
-
-
-def _spelt(value: float, unit: str) -> str:
-    if not math.isfinite(value):
-        return "-"
-    if unit == "%":
-        return f"{value:.2%}"
-    if unit == "s":
-        return f"{value / 1e3:,.2f}"
-    if unit == "ms" and value < 100.0:
-        return f"{value:,.1f}"
-    return f"{value:,.0f}"
+    shown = 0
+    for place, column in enumerate(COLUMNS):
+        cells = [row.cells[place] for row in rows]
+        used += 2 + max(map(len, (column.title, column.unit, *cells)))
+        if used > columns:
+            break
+        table.add_column(Text(f"{column.title} \n{column.unit} "), justify="right", no_wrap=True)
+        shown += 1
+    before = ""
+    for row in rows:
+        name = "" if row.policy == before else row.policy
+        table.add_row(name, row.service, *(f"{cell} " for cell in row.cells[:shown]))
+        before = row.policy
+    head = Text("\nrequest by request", style="bold")
+    return Group(head, table, Text(told_of(rehearsal), style="dim"))

@@ -25,8 +25,8 @@ def test_prefills_one_at_a_time_are_an_m_m_1_queue(load: float) -> None:
     cost = (0.0, 1.0, NEARLY_NOTHING_S, 0.0)
     found = one.served(came_s, prompt, np.ones(REQUESTS), cost, places=1)
     # Kleinrock, "Queueing Systems" I, 3.2: T = 1 / (mu - lambda).
-    assert found.first_s.mean() == pytest.approx(1.0 / (1.0 - load), rel=0.02)
-    assert len(found.first_s) == REQUESTS
+    assert found["first_s"].mean() == pytest.approx(1.0 / (1.0 - load), rel=0.02)
+    assert len(found) == REQUESTS
 
 
 def test_a_first_token_waits_for_all_prefills_that_come_before_it_is_made() -> None:
@@ -36,7 +36,7 @@ def test_a_first_token_waits_for_all_prefills_that_come_before_it_is_made() -> N
     cost = (0.0, 1.0, NEARLY_NOTHING_S, 0.0)
     found = one.served(came_s, prompt, np.ones(REQUESTS), cost, places=100_000)
     # Those that a departing request leaves behind each begin a busy period of 1 / (1 - rho).
-    assert found.first_s.mean() == pytest.approx(1.0 / (1.0 - load) ** 2, rel=0.02)
+    assert found["first_s"].mean() == pytest.approx(1.0 / (1.0 - load) ** 2, rel=0.02)
 
 
 @pytest.mark.parametrize(("servers", "load"), [(4, 0.7), (16, 0.8)])
@@ -50,7 +50,7 @@ def test_places_with_steps_of_one_length_are_an_m_m_c_queue(servers: int, load: 
     terms = [rate**n / math.factorial(n) for n in range(servers)]
     tail = rate**servers / math.factorial(servers) / (1.0 - load)
     waits = tail / (sum(terms) + tail)
-    assert found.last_s.mean() == pytest.approx(waits / (servers - rate) + 1.0, rel=0.02)
+    assert found["last_s"].mean() == pytest.approx(waits / (servers - rate) + 1.0, rel=0.02)
 
 
 @pytest.mark.parametrize("spread", [0.0, 1.0])
@@ -63,12 +63,12 @@ def test_steps_that_grow_with_the_batch_are_processor_sharing(spread: float) -> 
         came_s, np.ones(REQUESTS), np.maximum(1e4 * sizes, 1.0), cost, places=100_000
     )
     # Kleinrock, II, 4.4: T = E[S] / (1 - rho), whatever the distribution of sizes.
-    assert found.last_s.mean() == pytest.approx(1.0 / (1.0 - load), rel=0.02)
+    assert found["last_s"].mean() == pytest.approx(1.0 / (1.0 - load), rel=0.02)
 
 
 def test_a_full_line_refuses_and_loses_nobody() -> None:
     came_s = np.arange(1.0, 11.0) * 1e-6
     found = one.served(came_s, np.ones(10), np.full(10, 5.0), (0.1, 0.0, 0.1, 0.0), 2, limit=3)
-    assert len(found.site) == 10
-    assert (found.site >= 0).sum() == 5
-    assert np.isnan(found.first_s[found.site < 0]).all()
+    assert len(found) == 10
+    assert (found["site"] >= 0).sum() == 5
+    assert np.isnan(found["first_s"][found["site"] < 0]).all()

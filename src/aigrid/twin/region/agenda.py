@@ -15,63 +15,68 @@ _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
 
 @njit(**_OPTIONS)
-def travel(agenda, counts, at_s, who):
+def travel(moving, counts, at_s, who):
     """Request `who` reaches its site at `at_s`."""
-    arrive_s, ticket, held = agenda.arrive_s, agenda.ticket, agenda.who
     mine = counts[TICKET]
     counts[TICKET] += 1
     place = counts[MOVING]
     counts[MOVING] += 1
     while place > 0:
         above = (place - 1) >> 1
-        if arrive_s[above] <= at_s:
+        if moving[above].at_s <= at_s:
             break
-        arrive_s[place], ticket[place], held[place] = arrive_s[above], ticket[above], held[above]
+        _put(moving, place, moving[above].at_s, moving[above].ticket, moving[above].who)
         place = above
-    arrive_s[place], ticket[place], held[place] = at_s, mine, who
+    _put(moving, place, at_s, mine, who)
 
 
 @njit(**_OPTIONS)
-def reached(agenda, counts):
+def _put(moving, place, at_s, ticket, who):
+    entry = moving[place]
+    entry.at_s = at_s
+    entry.ticket = ticket
+    entry.who = who
+
+
+@njit(**_OPTIONS)
+def reached(moving, counts):
     """Take the request that reaches its site first off the agenda."""
-    arrive_s, ticket, held = agenda.arrive_s, agenda.ticket, agenda.who
-    who = held[0]
+    who = moving[0].who
     counts[MOVING] -= 1
     size = counts[MOVING]
-    at_s, mine, last = arrive_s[size], ticket[size], held[size]
+    at_s, mine, last = moving[size].at_s, moving[size].ticket, moving[size].who
     place = 0
     while True:
         below = 2 * place + 1
         if below >= size:
             break
-        other = below + 1
-        if other < size and (
-            arrive_s[other] < arrive_s[below]
-            or (arrive_s[other] == arrive_s[below] and ticket[other] < ticket[below])
-        ):
-            below = other
-        if at_s < arrive_s[below] or (at_s == arrive_s[below] and mine < ticket[below]):
+        if below + 1 < size:
+            one, other = moving[below], moving[below + 1]
+            if other.at_s < one.at_s or (other.at_s == one.at_s and other.ticket < one.ticket):
+                below += 1
+        next_ = moving[below]
+        if at_s < next_.at_s or (at_s == next_.at_s and mine < next_.ticket):
             break
-        arrive_s[place], ticket[place], held[place] = arrive_s[below], ticket[below], held[below]
+        _put(moving, place, next_.at_s, next_.ticket, next_.who)
         place = below
-    arrive_s[place], ticket[place], held[place] = at_s, mine, last
+    _put(moving, place, at_s, mine, last)
     return who
 
 
 @njit(**_OPTIONS)
-def plan(agenda, server, due_s):
+def plan(servers, heap, server, due_s):
     """The next event of a server is at `due_s`."""
-    due, heap, where = agenda.due_s, agenda.heap, agenda.place
-    before, place = due[server], where[server]
-    due[server] = due_s
+    before, place = servers[server].due_s, servers[server].heap_at
+    servers[server].due_s = due_s
     if due_s < before:
         while place > 0:
             above = (place - 1) >> 1
             other = heap[above]
-            if due[other] < due_s or (due[other] == due_s and other < server):
+            other_s = servers[other].due_s
+            if other_s < due_s or (other_s == due_s and other < server):
                 break
             heap[place] = other
-            where[other] = place
+            servers[other].heap_at = place
             place = above
     elif due_s > before:
         size = len(heap)
@@ -82,49 +87,53 @@ def plan(agenda, server, due_s):
             other = heap[below]
             if below + 1 < size:
                 right = heap[below + 1]
-                if due[right] < due[other] or (due[right] == due[other] and right < other):
+                left_s, right_s = servers[other].due_s, servers[right].due_s
+                if right_s < left_s or (right_s == left_s and right < other):
                     below += 1
                     other = right
-            if due_s < due[other] or (due_s == due[other] and server < other):
+            other_s = servers[other].due_s
+            if due_s < other_s or (due_s == other_s and server < other):
                 break
             heap[place] = other
-            where[other] = place
+            servers[other].heap_at = place
             place = below
     heap[place] = server
-    where[server] = place
+    servers[server].heap_at = place
 
 
 @njit(**_OPTIONS)
-def will_end(servers, server, service, made, who):
+def will_end(ends, cell, made, who):
     """A sequence ends when its batch has made so much; the batch has room."""
-    start, place = servers.ends_from[server, service], servers.running[server, service]
-    keys, held = servers.ends_made, servers.ends_who
+    start, place = cell.ends_from, cell.running
     while place > 0:
         above = (place - 1) >> 1
-        if keys[start + above] <= made:
+        if ends[start + above].made <= made:
             break
-        keys[start + place], held[start + place] = keys[start + above], held[start + above]
+        ends[start + place].made = ends[start + above].made
+        ends[start + place].who = ends[start + above].who
         place = above
-    keys[start + place], held[start + place] = made, who
+    ends[start + place].made = made
+    ends[start + place].who = who
 
 
 @njit(**_OPTIONS)
-def ends(servers, server, service):
+def first_end(ends, cell):
     """Take the sequence that ends first out of a batch; `running` counts it still."""
-    start, size = servers.ends_from[server, service], servers.running[server, service] - 1
-    keys, held = servers.ends_made, servers.ends_who
-    who = held[start]
-    made, last = keys[start + size], held[start + size]
+    start, size = cell.ends_from, cell.running - 1
+    who = ends[start].who
+    made, last = ends[start + size].made, ends[start + size].who
     place = 0
     while True:
         below = 2 * place + 1
         if below >= size:
             break
-        if below + 1 < size and keys[start + below + 1] < keys[start + below]:
+        if below + 1 < size and ends[start + below + 1].made < ends[start + below].made:
             below += 1
-        if made <= keys[start + below]:
+        if made <= ends[start + below].made:
             break
-        keys[start + place], held[start + place] = keys[start + below], held[start + below]
+        ends[start + place].made = ends[start + below].made
+        ends[start + place].who = ends[start + below].who
         place = below
-    keys[start + place], held[start + place] = made, last
+    ends[start + place].made = made
+    ends[start + place].who = last
     return who

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aigrid.twin.country.scenario import Country
-from aigrid.twin.region.columns import Arrivals, Floats
+from aigrid.twin.region.columns import ARRIVAL, Floats, Records
 
+Chance = np.random.Generator
 MINUTE_S = 60.0
 # Streams of chance, beside those of `fluid.chance`.
 DRAWN, ORIGINS = 101, 102
@@ -39,6 +40,16 @@ class Played:
     blocks: NDArray[np.int64]
     block_tokens: float = 512.0
 
+    def note(self, country: Country) -> str:
+        """How the trace was played, for a reader of the figures."""
+        name, rest = country.services[self.service].name, len(country.services) - 1
+        came = int(np.searchsorted(self.came_s, country.minutes * MINUTE_S))
+        told = (
+            f"{came:,} of the trace's {len(self.came_s):,} requests come in these minutes, each "
+            f"once, at the pace of the demand for {name}"
+        )
+        return f"{told}; those of other services are drawn." if rest else f"{told}."
+
     @property
     def minutes(self) -> int:
         """Until the last request has come."""
@@ -47,8 +58,8 @@ class Played:
 
 def arrivals_of(
     country: Country, rates: Floats, minute: int, seed: int, played: Played | None
-) -> Arrivals:
-    """The requests of a minute, in order of time.
+) -> Records:
+    """The requests of a minute, in order of time: (A,) `ARRIVAL`.
 
     Args:
         country: its services.
@@ -60,44 +71,38 @@ def arrivals_of(
     chance = np.random.default_rng(np.random.SeedSequence((seed, DRAWN, minute)))
     expected = rates * MINUTE_S
     if played is not None:
-        expected = expected.copy()
         expected[played.service] = 0.0
-    counts = chance.poisson(expected)
-    service, origin = (
-        np.repeat(i, counts.ravel()) for i in np.indices(counts.shape).reshape(2, -1)
-    )
-    came_s = MINUTE_S * (minute + chance.random(len(origin)))
-    tokens, luck = chance.random((2, len(origin))), chance.random((len(origin), 2))
-    prompt, generated = np.zeros(len(origin)), np.zeros(len(origin))
-    for s, one in enumerate(country.services):
-        mine = service == s
-        prompt[mine] = one.prompt_tokens.at(tokens[0, mine])
-        generated[mine] = np.maximum(one.generated_tokens.at(tokens[1, mine]), 1.0)
-    blocks = np.zeros(0, np.int64)
-    first, last = 0, 0
+    found = _drawn(country, expected, minute, chance)
     if played is not None:
-        first, last = np.searchsorted(played.came_s, (minute * MINUTE_S, (minute + 1) * MINUTE_S))
-        rows = slice(int(first), int(last))
-        came_s = np.concatenate((played.came_s[rows], came_s))
-        origin = np.concatenate((played.origin[rows], origin))
-        service = np.concatenate((np.full(last - first, played.service), service))
-        prompt = np.concatenate((played.prompt[rows], prompt))
-        generated = np.concatenate((played.generated[rows], generated))
-        luck = np.concatenate((chance.random((last - first, 2)), luck))
-        blocks = played.blocks
-    order = np.argsort(came_s, kind="stable")
-    spans = np.zeros((len(order), 2), np.int64)
-    if played is not None and len(blocks):
-        at = np.arange(first, last)
-        spans[: last - first, 0] = played.blocks_from[at]
-        spans[: last - first, 1] = played.blocks_from[at + 1]
-    return Arrivals(
-        came_s[order],
-        origin[order].astype(np.int32),
-        service[order].astype(np.int8),
-        prompt[order],
-        generated[order],
-        np.ascontiguousarray(luck[order]),
-        np.ascontiguousarray(spans[order]),
-        blocks,
-    )
+        found = np.concatenate((_of_trace(played, minute), found))
+    found["chance"], found["luck"] = chance.random((2, len(found)))
+    return found[np.argsort(found["came_s"], kind="stable")]
+
+
+def _drawn(country: Country, expected: Floats, minute: int, chance: Chance) -> Records:
+    """Poisson many of each service and origin, anywhere in the minute."""
+    counts = chance.poisson(expected)
+    service, origin = np.indices(counts.shape).reshape(2, -1)
+    found = np.zeros(int(counts.sum()), ARRIVAL)
+    found["service"] = np.repeat(service, counts.ravel())
+    found["origin"] = np.repeat(origin, counts.ravel())
+    found["came_s"] = MINUTE_S * (minute + chance.random(len(found)))
+    prompt, generated = chance.random((2, len(found)))
+    for s, one in enumerate(country.services):
+        mine = found["service"] == s
+        found["prompt"][mine] = one.prompt_tokens.at(prompt[mine])
+        found["generated"][mine] = np.maximum(one.generated_tokens.at(generated[mine]), 1.0)
+    return found
+
+
+def _of_trace(played: Played, minute: int) -> Records:
+    """Those of the trace that come in the minute."""
+    edges = np.array((minute, minute + 1)) * MINUTE_S
+    first, last = np.searchsorted(played.came_s, edges).tolist()
+    found = np.zeros(last - first, ARRIVAL)
+    for name in ("came_s", "origin", "prompt", "generated"):
+        found[name] = getattr(played, name)[first:last]
+    found["service"] = played.service
+    found["block_from"] = played.blocks_from[first:last]
+    found["block_to"] = played.blocks_from[first + 1 : last + 1]
+    return found

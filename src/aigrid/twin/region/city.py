@@ -20,10 +20,10 @@ from aigrid.twin.fluid.trace import Trace
 from aigrid.twin.policies import Plan
 from aigrid.twin.region import columns, rules
 from aigrid.twin.region.arrivals import MINUTE_S, Played, arrivals_of
-from aigrid.twin.region.columns import CAME, ENDED, FREE
+from aigrid.twin.region.columns import ENDED, FREE
 from aigrid.twin.region.events import advance
 from aigrid.twin.region.ledger import Ledger
-from aigrid.twin.region.standing import agenda_room, cache_of, gateways_of, servers_at
+from aigrid.twin.region.standing import world_of
 
 Floats = NDArray[np.float64]
 # What gateways count is averaged over about ten minutes before anything is decided by it: the
@@ -70,13 +70,9 @@ class City:
         self._seen = known.requests.rate.copy()
         self._offered, self._load = np.zeros((count, services)), np.zeros(count)
         self._used_missed = np.zeros(2)
-        self.servers = servers_at(ground)
-        self.gateways = gateways_of(ground)
-        self.cache = cache_of(ground, played)
-        self.counts = np.zeros(columns.COUNTS, np.int64)
-        self.requests, self.agenda = agenda_room(len(self.servers.site))
-        self.counts[FREE] = len(self.requests.free)
+        self.world = world_of(ground, played)
         self.ledger = Ledger(ground, responses.points)
+        self._blocks = np.zeros(0, np.int64) if played is None else played.blocks
         self.seconds = 0.0
 
     def run(self, on_progress: Callable[[int], None]) -> tally.Tally:
@@ -88,7 +84,7 @@ class City:
         for minute in range(self._ground.country.minutes):
             self._minute(minute)
             on_progress(minute + 1)
-        return self.ledger.closed(self.requests, self.counts)
+        return self.ledger.closed(self.world)
 
     def _minute(self, minute: int) -> None:
         self._decide(minute)
@@ -123,11 +119,11 @@ class City:
 
     def _publish(self, minute: int) -> None:
         """What was decided becomes what gateways and sites know."""
-        decided, gateways = self.orchestrator.decided, self.gateways
+        decided, world = self.orchestrator.decided, self.world
         for s, weight in enumerate(decided.weight):
-            gateways.weight[s] = weight
-        loaded_s = minute * MINUTE_S + decided.loading_s.astype(np.float64)
-        gateways.ready_s[:] = np.where(decided.resident.T, loaded_s, np.inf)
+            world.routes["weight"][:, s] = weight
+        loaded_s = minute * MINUTE_S + decided.loading_s.T.astype(np.float64)
+        world.stands["ready_s"] = np.where(decided.resident, loaded_s, np.inf)
 
     def _happen(self, minute: int) -> Floats:
         """The radio's load and everybody's demand of this minute: (S, N) requests a second."""
@@ -158,42 +154,27 @@ class City:
 
     def _advance(self, minute: int, rates: Floats) -> Floats:
         """Every event of the minute; returns (S, N) requests that came."""
-        ground, servers, gateways = self._ground, self.servers, self.gateways
+        ground, given = self._ground, self._known.radio.given
         arrivals = arrivals_of(ground.country, rates, minute, self._seed, self._played)
-        room = len(arrivals.came_s)
-        self.requests, self.agenda = columns.grown(self.requests, self.agenda, self.counts, room)
-        in_flight = len(self.requests.free) - int(self.counts[FREE])
-        ended = columns.ended_of(in_flight + room)
-        gateways.share[:] = self._known.radio.given
-        gateways.offered[:] = 0
-        servers.longest[:] = servers.waiting
-        self.counts[ENDED] = 0
-        speed = gateways.share[servers.site] * servers.devices
-        began, before = time.perf_counter(), int(self.counts[CAME])
-        until_s = (minute + 1) * MINUTE_S
-        advance(
-            minute * MINUTE_S,
-            until_s,
-            speed,
-            arrivals,
-            gateways,
-            servers,
-            self.agenda,
-            self.requests,
-            self.cache,
-            ended,
-            self.counts,
-        )
+        self.world = world = columns.grown(self.world, len(arrivals))
+        in_flight = len(world.requests) - int(world.counts[FREE])
+        ended = np.zeros(in_flight + len(arrivals), columns.GONE_BY)
+        world.share[:] = given
+        world.stands["offered"] = 0
+        world.cells["longest"] = world.cells["waiting"]
+        world.counts[ENDED] = 0
+        speed = given[world.servers["site"]] * world.servers["devices"]
+        began_s, until_s = minute * MINUTE_S, (minute + 1) * MINUTE_S
+        began = time.perf_counter()
+        advance(world, began_s, until_s, speed, arrivals, self._blocks, ended)
         self.seconds += time.perf_counter() - began
-        where = checks.Where(self._plan.name, minute, ground)
-        rules.raise_broken(where, servers, self.counts)
-        done = columns.cut(ended, int(self.counts[ENDED]))
-        came = int(self.counts[CAME]) - before
-        self._trace.add(done.came_s, done.first_s, done.last_s, done.site)
-        self.ledger.add(minute, done, came, servers, self._used_missed, self._known.radio.given)
+        rules.raise_broken(checks.Where(self._plan.name, minute, ground), world)
+        done = ended[: world.counts[ENDED]]
+        self._trace.add(*(done[name].copy() for name in ("came_s", "first_s", "last_s", "site")))
+        self.ledger.add(minute, done, len(arrivals), world, self._used_missed, given)
         shape = rates.shape
-        cell = arrivals.service.astype(np.int64) * shape[1] + arrivals.origin
-        return np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+        cell = arrivals["service"].astype(np.int64) * shape[1] + arrivals["origin"]
+        return np.bincount(cell, minlength=rates.size).reshape(shape).astype(np.float64)
 
     def _look(self, minute: int, came: Floats) -> None:
         """What gateways and sites have counted, for the next decisions."""
@@ -201,7 +182,9 @@ class City:
         self._seen = KEPT * self._seen + (1.0 - KEPT) * came / MINUTE_S
         self._known.requests.rate[:] = self._seen
         kept = KEPT if minute else 0.0
-        self._offered = kept * self._offered + (1.0 - kept) * self.gateways.offered / MINUTE_S
+        self._offered = (
+            kept * self._offered + (1.0 - kept) * self.world.stands["offered"] / MINUTE_S
+        )
         possible = self._known.radio.given * ground.compute
         wanted = (self._offered * self._work_s).sum(axis=1)
         self._load = np.divide(

@@ -11,7 +11,7 @@ from aigrid.twin.fluid.responses import PATHS
 from aigrid.twin.fluid.responses import TPOT_MS as TPOT_EDGES_MS
 from aigrid.twin.fluid.responses import TTFT_MS as TTFT_EDGES_MS
 from aigrid.twin.region.arrivals import MINUTE_S
-from aigrid.twin.region.columns import FREE, HOPS, MOVED, Ended, Requests, Servers
+from aigrid.twin.region.columns import FREE, HOPS, MOVED, Records, World
 from aigrid.twin.region.tails import (
     BINS,
     MEASURES,
@@ -24,6 +24,7 @@ from aigrid.twin.region.tails import (
 )
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 LOOK_MIN = 30
 
 
@@ -55,45 +56,45 @@ class Ledger:
     def add(
         self,
         minute: int,
-        done: Ended,
+        done: Records,
         came: int,
-        servers: Servers,
+        world: World,
         used_missed: Floats,
         given: Floats,
     ) -> None:
         """Take in a minute: what ended in it, and what servers have done so far."""
         services = len(self._longest)
-        served = done.site >= 0
+        served = done["site"] >= 0
         ttft_ms, tpot_ms, whole_ms = self._latencies(done)
         for s in range(services):
-            mine = served & (done.service == s)
+            mine = served & (done["service"] == s)
             first = counted(ttft_ms[mine])
             self._half_hour += first
             self.counts[0, s] += first
-            self.counts[1, s] += counted(tpot_ms[mine & (done.tokens[:, 1] > 1.0)])
+            self.counts[1, s] += counted(tpot_ms[mine & (done["generated"] > 1.0)])
             self.counts[2, s] += counted(whole_ms[mine])
-        slo = self._slo_ms[done.service]
+        slo = self._slo_ms[done["service"]]
         good = served & (ttft_ms <= slo[:, 0]) & (tpot_ms <= slo[:, 1] * (1.0 + 1e-9))
         self._by_service(done, served, good)
-        self._by_site(done, served, good, servers, given)
-        self._series(minute, done, served, came, servers, used_missed, given)
-        self._longest = np.maximum(self._longest, servers.longest.max(axis=0))
-        self._line_s = servers.line_s.sum(axis=0)
+        self._by_site(done, served, good, world, given)
+        self._series(minute, done, served, came, world, used_missed, given)
+        self._longest = np.maximum(self._longest, world.cells["longest"].max(axis=0))
+        self._line_s = world.cells["line_s"].sum(axis=0)
         self._minutes = minute + 1
 
-    def _latencies(self, done: Ended) -> tuple[Floats, Floats, Floats]:
+    def _latencies(self, done: Records) -> tuple[Floats, Floats, Floats]:
         """TTFT, TPOT and end to end of each, in ms, from the user's device and back."""
         radio_ms = self._ground.country.path.radio_ms
-        ttft_ms, whole_ms = done.first_s * 1e3 + radio_ms, done.last_s * 1e3 + radio_ms
-        later = np.maximum(done.tokens[:, 1] - 1.0, 0.0)
+        ttft_ms, whole_ms = done["first_s"] * 1e3 + radio_ms, done["last_s"] * 1e3 + radio_ms
+        later = np.maximum(done["generated"] - 1.0, 0.0)
         between = (whole_ms - ttft_ms) / np.maximum(later, 1e-9)
         return ttft_ms, np.where(later > 0.0, between, 0.0), whole_ms
 
-    def _by_service(self, done: Ended, served: NDArray[np.bool_], good: NDArray[np.bool_]) -> None:
+    def _by_service(self, done: Records, served: Bools, good: Bools) -> None:
         sums, services = self.sums, len(self._longest)
 
         def count(rows: NDArray[np.bool_]) -> Floats:
-            return np.bincount(done.service[rows], minlength=services).astype(np.float64)
+            return np.bincount(done["service"][rows], minlength=services).astype(np.float64)
 
         sums.served += count(served)
         sums.refused += count(~served)
@@ -101,32 +102,34 @@ class Ledger:
 
     def _by_site(
         self,
-        done: Ended,
-        served: NDArray[np.bool_],
-        good: NDArray[np.bool_],
-        servers: Servers,
+        done: Records,
+        served: Bools,
+        good: Bools,
+        world: World,
         given: Floats,
     ) -> None:
         sums, sites = self.sums, len(given)
-        tokens = done.tokens.sum(axis=1)
-        sums.asked += np.bincount(done.origin, minlength=sites)
-        sums.answered += np.bincount(done.origin[served], minlength=sites)
-        sums.promised += np.bincount(done.origin[good], minlength=sites)
-        sums.tokens_sum += np.bincount(done.site[served], tokens[served], minlength=sites)
-        sums.busy_sum = np.bincount(servers.site, servers.busy, minlength=sites) / MINUTE_S
+        tokens = done["prompt"] + done["generated"]
+        sums.asked += np.bincount(done["origin"], minlength=sites)
+        sums.answered += np.bincount(done["origin"][served], minlength=sites)
+        sums.promised += np.bincount(done["origin"][good], minlength=sites)
+        sums.tokens_sum += np.bincount(done["site"][served], tokens[served], minlength=sites)
+        sums.busy_sum = (
+            np.bincount(world.servers["site"], world.servers["busy_s"], minlength=sites) / MINUTE_S
+        )
         sums.share_sum += given * self._ground.compute
 
     def _series(
         self,
         minute: int,
-        done: Ended,
-        served: NDArray[np.bool_],
+        done: Records,
+        served: Bools,
         came: int,
-        servers: Servers,
+        world: World,
         used_missed: Floats,
         given: Floats,
     ) -> None:
-        busy_s = float(servers.busy.sum())
+        busy_s = float(world.servers["busy_s"].sum())
         ai = (busy_s - self._busy_s) / MINUTE_S / self._everything
         self._busy_s = busy_s
         used, missed = used_missed
@@ -138,9 +141,9 @@ class Ledger:
             "share_mean": float((given * self._ground.compute).sum()) / self._everything,
             "radio_miss": missed / self._radios,
             "requests_per_s": came / MINUTE_S,
-            "tokens_per_s": float(done.tokens[served].sum()) / MINUTE_S,
+            "tokens_per_s": float((done["prompt"] + done["generated"])[served].sum()) / MINUTE_S,
             "refused_per_s": float(np.count_nonzero(~served)) / MINUTE_S,
-            "in_line": float(servers.waiting.sum()),
+            "in_line": float(world.cells["waiting"].sum()),
         }
         for name, value in values.items():
             self.sums.series[name][minute] = value
@@ -149,16 +152,16 @@ class Ledger:
             self.sums.ttft_p99.append(quantile(self._half_hour, 0.99))
             self._half_hour[:] = 0.0
 
-    def closed(self, requests: Requests, counts: NDArray[np.int64]) -> tally.Tally:
+    def closed(self, world: World) -> tally.Tally:
         """The sums, with what is still in flight."""
-        free = requests.free[: counts[FREE]]
-        open_ = np.ones(len(requests.free), np.bool_)
-        open_[free] = False
+        open_ = np.ones(len(world.requests), np.bool_)
+        open_[world.free[: world.counts[FREE]]] = False
         services = len(self._longest)
-        in_flight = np.bincount(requests.service[open_], minlength=services).astype(np.float64)
+        service = world.requests["service"][open_]
+        in_flight = np.bincount(service, minlength=services).astype(np.float64)
         self.sums.in_flight = in_flight
         self.sums.came = self.sums.served + self.sums.refused + in_flight
-        self.hops, self.moved = int(counts[HOPS]), int(counts[MOVED])
+        self.hops, self.moved = int(world.counts[HOPS]), int(world.counts[MOVED])
         return self.sums
 
     def latencies(self) -> dict[str, Floats]:

@@ -17,8 +17,8 @@ from aigrid.twin.region.arrivals import MINUTE_S, ORIGINS, Played
 
 Floats = NDArray[np.float64]
 DAY_S = 86_400.0
-# A prompt that begins with all of an earlier one but its last, unfilled block continues it.
-SHORTEST = 2
+# A block that more prompts have is what everybody's begins with; turns of a conversation are fewer.
+SESSION_LIMIT = 100
 
 
 def service_row(country: Country, name: str | None) -> int:
@@ -110,22 +110,18 @@ def _when(country: Country, service: int, wanted: Floats) -> Floats:
 
 
 def sessions(trace: Trace) -> NDArray[np.int64]:
-    """(R,) the first request of each one's session; itself where it continues none.
+    """(R,) the first request of each one's session; itself where it shares nothing.
 
-    Hashes stand for all before them, so that the deepest block that an earlier prompt ended with
-    names the prompt that is continued.
+    Hashes stand for all before them. What many prompts begin with is nobody's session (a system
+    prompt); behind it, the first block that few prompts have names the conversation.
     """
     first = np.arange(len(trace.at_s))
     if not len(trace.block_id):
         return first
-    ended: dict[int, int] = {}
-    for row in range(len(first)):
-        mine = trace.block_id[trace.block_start[row] : trace.block_start[row + 1]].tolist()
-        for block in reversed(mine):
-            if block in ended:
-                first[row] = first[ended[block]]
-                break
-        # The last block is seldom full, and then changes when the prompt goes on.
-        for block in mine[-2:] if len(mine) >= SHORTEST else []:
-            ended[block] = row
+    row = np.repeat(first, np.diff(trace.block_start))
+    _, which, counts = np.unique(trace.block_id, return_inverse=True, return_counts=True)
+    mine = np.flatnonzero(counts[which] <= SESSION_LIMIT)
+    rows, at = np.unique(row[mine], return_index=True)
+    _, earliest, same = np.unique(which[mine[at]], return_index=True, return_inverse=True)
+    first[rows] = rows[earliest[same]]
     return first

@@ -10,62 +10,58 @@ _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
 
 @njit(**_OPTIONS)
-def by_session(gateways, origin, service, site, chance):
+def by_session(prefix, stand, ring, site, chance, luck):
     """Part of the prompt that is there: where the session was before, with its probability.
 
     The request before in the session is one of the last M of the same origin and service.
 
     Args:
-        gateways: sessions.
-        origin: of the request.
-        service: of it.
-        site: that took it.
-        chance: (2,) uniform, of `Arrivals`.
+        prefix: of the service.
+        stand: of the origin and service.
+        ring: (M,) sites that served those M.
+        site: that takes the request.
+        chance: uniform, which of them came before.
+        luck: uniform, whether the prefix is still there.
     """
-    ring = gateways.session[origin, service]
-    before = ring[min(int(chance[0] * len(ring)), len(ring) - 1)]
-    found = gateways.spared[service] if before == site else 0.0
-    if chance[1] >= gateways.residency[service]:
-        found = 0.0
-    at = gateways.session_at[origin, service]
+    before = ring[min(int(chance * len(ring)), len(ring) - 1)]
+    found = prefix.spared if before == site and luck < prefix.residency else 0.0
+    at = stand.session_at
     ring[at] = site
-    gateways.session_at[origin, service] = (at + 1) % len(ring)
+    stand.session_at = (at + 1) % len(ring)
     return found
 
 
 @njit(**_OPTIONS)
-def by_hashes(cache, site, blocks, clock):
-    """Leading blocks that the site has; afterwards it has them all.
+def by_hashes(kept, begin, end, blocks, clock):
+    """Leading blocks that a site has; afterwards it has them all.
 
     Args:
-        cache: of all sites.
-        site: that took the request.
+        kept: sets of all sites.
+        begin: first set of the site.
+        end: set after its last.
         blocks: (B,) hashes, in order; each stands for all before it too.
         clock: rises with each call.
     """
-    begin = cache.first[site]
-    kept, sets = 0, cache.first[site + 1] - begin
-    if sets <= 0:
-        return kept
-    leading = True
+    found, leading = 0, True
+    if end <= begin:
+        return found
     for at in range(len(blocks)):
         key = blocks[at]
-        row = begin + np.int64(_mixed(key) % np.uint64(sets))
-        ways, used = cache.block[row], cache.used[row]
-        found, oldest = -1, 0
+        ways = kept[begin + np.int64(_mixed(key) % np.uint64(end - begin))]
+        here, oldest = -1, 0
         for way in range(len(ways)):
-            if ways[way] == key:
-                found = way
-            if used[way] < used[oldest]:
+            if ways[way].block == key:
+                here = way
+            if ways[way].used < ways[oldest].used:
                 oldest = way
-        if found >= 0 and leading:
-            kept += 1
-        if found < 0:
+        if here < 0:
             leading = False
-            found = oldest
-            ways[found] = key
-        used[found] = clock
-    return kept
+            here = oldest
+            ways[here].block = key
+        if leading:
+            found += 1
+        ways[here].used = clock
+    return found
 
 
 @njit(**_OPTIONS)

@@ -61,6 +61,8 @@ def rehearse(
     plans = [plan_of(name) for name in policies]
     dials = policy_of(country)
     trace = Trace(f"events {country.name} {seed} {len(country.network)} {country.minutes}")
+    if played is not None:
+        trace.add(played.came_s, played.origin, played.prompt, played.generated, played.blocks)
     runs: dict[str, City] = {}
     outcomes: dict[str, PolicyOutcome] = {}
     tabulated: Tabulated = {}
@@ -70,7 +72,7 @@ def rehearse(
         )
         runs[plan.name], outcomes[plan.name] = city, outcome
     latitude, longitude = _middles(country)
-    events = sum(int(city.counts[EVENTS]) for city in runs.values())
+    events = sum(int(city.world.counts[EVENTS]) for city in runs.values())
     seconds = sum(city.seconds for city in runs.values())
     return EventsRehearsal(
         scenario=country.name,
@@ -92,6 +94,7 @@ def rehearse(
             name: Tails(city.ledger.whole(), city.ledger.by_service())
             for name, city in runs.items()
         },
+        country=country,
     )
 
 
@@ -117,6 +120,7 @@ def run_policy(
         sums = city.run(lambda done: on_progress(plan.name, done) if on_progress else None)
     flows = books.outcome_of(plan, ground, responses, sums, known.radio)
     ledger = city.ledger
-    outcome = outcome_with(flows, ledger.latencies(), ledger.histograms())
+    notes = () if played is None else (played.note(country),)
+    outcome = outcome_with(flows, ledger.latencies(), ledger.histograms(), notes)
     trace.add(np.array(list(outcome.figures().values())))
     return city, outcome

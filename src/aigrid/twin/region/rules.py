@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aigrid.twin.fluid.checks import Where
 from aigrid.twin.region.columns import (
     BROKEN,
     BROKEN_AT,
+    CAME,
     COMPUTE,
     CONSERVED,
+    FREE,
+    GONE,
     LINE,
     PLACES,
     REGION,
-    Servers,
+    World,
 )
 
 RULES = {
@@ -26,22 +26,24 @@ RULES = {
 }
 
 
-def raise_broken(where: Where, servers: Servers, counts: NDArray[np.int64]) -> None:
+def raise_broken(where: Where, world: World) -> None:
     """Raise where the engine has found a rule broken.
 
     Raises:
         RuleBrokenError: with the rule, the site and its state.
     """
-    rule = int(counts[BROKEN])
+    rule, at = int(world.counts[BROKEN]), int(world.counts[BROKEN_AT])
     if rule == 0:
         return
-    server = int(counts[BROKEN_AT])
-    if server < 0:
-        told = f"came, ended, free rows: {counts.tolist()}"
+    if at < 0:
+        came, gone = int(world.counts[CAME]), int(world.counts[GONE])
+        open_ = len(world.requests) - int(world.counts[FREE])
+        told = f"{came} came, {gone} ended, {open_} have a row"
         raise where.broken(RULES[rule], -1, told)
+    cells, server = world.cells[at], world.servers[at]
     told = (
-        f"held {servers.held[server].tolist()} of {servers.places[server].tolist()} places, "
-        f"in line {servers.waiting[server].tolist()} of {servers.limit[server].tolist()}, "
-        f"worked {servers.busy[server]:.6g} of {servers.given_s[server]:.6g} device seconds"
+        f"held {cells['held'].tolist()} of {cells['places'].tolist()} places, "
+        f"in line {cells['waiting'].tolist()} of {cells['limit'].tolist()}, "
+        f"worked {server['busy_s']:.6g} of {server['given_s']:.6g} device seconds"
     )
-    raise where.broken(RULES[rule], int(servers.site[server]), told)
+    raise where.broken(RULES[rule], int(server["site"]), told)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from aigrid.twin.region import agenda as agendas
+from aigrid.twin.region import agenda
 from aigrid.twin.region.columns import NONE
 
 PREFILL_ENDS, FIRST_TOKEN, LAST_TOKEN = range(3)
@@ -20,151 +20,152 @@ _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
 
 @njit(**_OPTIONS)
-def settle(servers, server, now_s):
-    """Work out how far a server is now."""
-    elapsed = now_s - servers.at_s[server]
-    servers.at_s[server] = now_s
+def settle(server, cells, now_s):
+    """Work out how far a server is now; `cells` are its own."""
+    elapsed = now_s - server.at_s
+    server.at_s = now_s
     if elapsed <= 0.0:
         return
-    for s in range(servers.waiting.shape[1]):
-        servers.line_s[server, s] += elapsed * servers.waiting[server, s]
-    work = elapsed * servers.speed[server]
-    if servers.prefill_first[server] != NONE:
-        servers.busy[server] += work
-        servers.prefill_left[server] -= work
-    elif servers.decoding[server] > 0:
-        servers.busy[server] += work
-        turn = work / servers.decoding[server]
-        for s in range(servers.running.shape[1]):
-            if servers.running[server, s] > 0:
-                servers.made[server, s] += turn / step_s(servers, server, s)
+    work = elapsed * server.speed
+    in_prefill = server.prefill_first != NONE
+    if in_prefill:
+        server.busy_s += work
+        server.prefill_left -= work
+    elif server.decoding > 0:
+        server.busy_s += work
+    for s in range(len(cells)):
+        cell = cells[s]
+        if cell.waiting > 0:
+            cell.line_s += elapsed * cell.waiting
+        if cell.running > 0 and not in_prefill:
+            cell.made += work / server.decoding / step_s(cell)
 
 
 @njit(**_OPTIONS)
-def step_s(servers, server, service):
+def step_s(cell):
     """Device seconds of one step of the batch as it is."""
-    fixed = servers.step_fixed_s[server, service]
-    return fixed + servers.running[server, service] * servers.step_each_s[server, service]
+    return cell.step_fixed_s + cell.running * cell.step_each_s
 
 
 @njit(**_OPTIONS)
-def replan(servers, agenda, requests, server):
-    """Find out what happens next on a server that is settled."""
-    due_s, speed = np.inf, servers.speed[server]
-    if speed > 0.0 and servers.prefill_first[server] != NONE:
-        servers.due_kind[server] = PREFILL_ENDS
-        due_s = servers.at_s[server] + max(servers.prefill_left[server], 0.0) / speed
-    elif speed > 0.0 and servers.decoding[server] > 0:
+def due(server, cells, requests, ends):
+    """When something happens next on a server that is settled; what, is written down."""
+    due_s = np.inf
+    if server.speed > 0.0 and server.prefill_first != NONE:
+        server.due_kind = PREFILL_ENDS
+        due_s = server.at_s + max(server.prefill_left, 0.0) / server.speed
+    elif server.speed > 0.0 and server.decoding > 0:
         soonest = np.inf
-        for s in range(servers.running.shape[1]):
-            if servers.running[server, s] > 0:
-                until, kind = servers.ends_made[servers.ends_from[server, s]], LAST_TOKEN
-                fresh = servers.fresh_first[server, s]
-                if fresh != NONE and requests.mark[fresh] <= until:
-                    until, kind = requests.mark[fresh], FIRST_TOKEN
-                work = max(until - servers.made[server, s], 0.0) * step_s(servers, server, s)
+        for s in range(len(cells)):
+            cell = cells[s]
+            if cell.running > 0:
+                until, kind = ends[cell.ends_from].made, LAST_TOKEN
+                if cell.fresh_first != NONE and requests[cell.fresh_first].mark <= until:
+                    until, kind = requests[cell.fresh_first].mark, FIRST_TOKEN
+                work = max(until - cell.made, 0.0) * step_s(cell)
                 if work < soonest:
                     soonest = work
-                    servers.due_kind[server], servers.due_service[server] = kind, s
-        due_s = servers.at_s[server] + soonest * servers.decoding[server] / speed
-    agendas.plan(agenda, server, due_s)
+                    server.due_kind = kind
+                    server.due_service = s
+        due_s = server.at_s + soonest * server.decoding / server.speed
+    return due_s
 
 
 @njit(**_OPTIONS)
-def take_place(servers, requests, server, who):
+def take_place(server, cell, requests, who):
     """A request takes a place, and its prefill comes after those that are there."""
-    servers.held[server, requests.service[who]] += 1
-    requests.next[who] = NONE
-    if servers.prefill_first[server] == NONE:
-        servers.prefill_first[server] = who
-        servers.prefill_left[server] = requests.work[who]
+    cell.held += 1
+    requests[who].next = NONE
+    if server.prefill_first == NONE:
+        server.prefill_first = who
+        server.prefill_left = requests[who].work
     else:
-        requests.next[servers.prefill_last[server]] = who
-    servers.prefill_last[server] = who
+        requests[server.prefill_last].next = who
+    server.prefill_last = who
 
 
 @njit(**_OPTIONS)
-def stand_in_line(servers, requests, server, who):
+def stand_in_line(cell, requests, who):
     """A request waits for a place."""
-    s = requests.service[who]
-    requests.next[who] = NONE
-    if servers.line_first[server, s] == NONE:
-        servers.line_first[server, s] = who
+    requests[who].next = NONE
+    if cell.line_first == NONE:
+        cell.line_first = who
     else:
-        requests.next[servers.line_last[server, s]] = who
-    servers.line_last[server, s] = who
-    servers.waiting[server, s] += 1
-    servers.longest[server, s] = max(servers.longest[server, s], servers.waiting[server, s])
+        requests[cell.line_last].next = who
+    cell.line_last = who
+    cell.waiting += 1
+    cell.longest = max(cell.longest, cell.waiting)
 
 
 @njit(**_OPTIONS)
-def leave_line(servers, requests, server, service):
+def leave_line(cell, requests):
     """The head of a line leaves it."""
-    who = servers.line_first[server, service]
-    servers.line_first[server, service] = requests.next[who]
-    servers.waiting[server, service] -= 1
+    who = cell.line_first
+    cell.line_first = requests[who].next
+    cell.waiting -= 1
     return who
 
 
 @njit(**_OPTIONS)
-def prefill_ends(servers, requests, server):
+def prefill_ends(server, cells, requests, ends):
     """The prefill in hand is done: its request joins the batch."""
-    who = servers.prefill_first[server]
-    s = requests.service[who]
-    following = requests.next[who]
-    servers.prefill_first[server] = following
+    who = server.prefill_first
+    request = requests[who]
+    following = request.next
+    server.prefill_first = following
     if following != NONE:
-        servers.prefill_left[server] = requests.work[following]
-    if servers.running[server, s] == 0:
-        servers.decoding[server] += 1
-        servers.made[server, s] = 0.0
-    made = servers.made[server, s]
-    left = max(requests.generated[who] - requests.had[who], 0.0)
-    agendas.will_end(servers, server, s, made + left, who)
-    servers.running[server, s] += 1
-    requests.next[who] = NONE
-    if not np.isnan(requests.first_s[who]):
+        server.prefill_left = requests[following].work
+    cell = cells[request.service]
+    if cell.running == 0:
+        server.decoding += 1
+        cell.made = 0.0
+    left = max(request.generated - request.had, 0.0)
+    agenda.will_end(ends, cell, cell.made + left, who)
+    cell.running += 1
+    request.next = NONE
+    if not np.isnan(request.first_s):
         return
-    requests.mark[who] = made + min(left, 1.0)
-    if servers.fresh_first[server, s] == NONE:
-        servers.fresh_first[server, s] = who
+    request.mark = cell.made + min(left, 1.0)
+    if cell.fresh_first == NONE:
+        cell.fresh_first = who
     else:
-        requests.next[servers.fresh_last[server, s]] = who
-    servers.fresh_last[server, s] = who
+        requests[cell.fresh_last].next = who
+    cell.fresh_last = who
 
 
 @njit(**_OPTIONS)
-def first_token(servers, requests, server, service, now_s):
+def first_token(cell, requests, now_s):
     """The oldest sequence without a token gets its first."""
-    who = servers.fresh_first[server, service]
+    request = requests[cell.fresh_first]
     # What is due is reached exactly, whatever rounding says.
-    servers.made[server, service] = requests.mark[who]
-    servers.fresh_first[server, service] = requests.next[who]
-    requests.first_s[who] = now_s + requests.back_s[who]
+    cell.made = request.mark
+    cell.fresh_first = request.next
+    request.first_s = now_s + request.back_s
 
 
 @njit(**_OPTIONS)
-def last_token(servers, server, service):
+def last_token(server, cell, ends):
     """The sequence that ends leaves the batch and its place; returns its request."""
-    servers.made[server, service] = servers.ends_made[servers.ends_from[server, service]]
-    who = agendas.ends(servers, server, service)
-    servers.running[server, service] -= 1
-    servers.held[server, service] -= 1
-    if servers.running[server, service] == 0:
-        servers.decoding[server] -= 1
+    cell.made = ends[cell.ends_from].made
+    return _take_out(server, cell, ends)
+
+
+@njit(**_OPTIONS)
+def break_off(server, cell, requests, ends):
+    """The sequence that would end first leaves before its end; returns its request."""
+    left = max(ends[cell.ends_from].made - cell.made, 0.0)
+    who = _take_out(server, cell, ends)
+    requests[who].had = max(requests[who].generated - left, 0.0)
+    if cell.running == 0:
+        cell.fresh_first = NONE
     return who
 
 
 @njit(**_OPTIONS)
-def leave(servers, requests, server, service):
-    """The sequence that would end first leaves before its end; returns its request."""
-    until = servers.ends_made[servers.ends_from[server, service]]
-    left = max(until - servers.made[server, service], 0.0)
-    who = agendas.ends(servers, server, service)
-    servers.running[server, service] -= 1
-    servers.held[server, service] -= 1
-    requests.had[who] = max(requests.generated[who] - left, 0.0)
-    if servers.running[server, service] == 0:
-        servers.decoding[server] -= 1
-        servers.fresh_first[server, service] = NONE
+def _take_out(server, cell, ends):
+    who = agenda.first_end(ends, cell)
+    cell.running -= 1
+    cell.held -= 1
+    if cell.running == 0:
+        server.decoding -= 1
     return who

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aigrid.twin.country.scenario import Country
 from aigrid.twin.outcome import PolicyOutcome, Rehearsal
 
 Floats = NDArray[np.float64]
@@ -77,12 +78,14 @@ class EventsRehearsal(Rehearsal):
         events: that happened, under all policies.
         events_per_s: of real time spent in the engine.
         tails: of each policy.
+        country: as rehearsed, with what a trace says about its service; None where made up.
     """
 
     requests_from: str = ""
     events: int = 0
     events_per_s: float = 0.0
     tails: dict[str, Tails] = field(default_factory=dict)
+    country: Country | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The object of flows, with tails."""
@@ -96,12 +99,16 @@ class EventsRehearsal(Rehearsal):
 
 
 def outcome_with(
-    outcome: PolicyOutcome, whole: dict[str, Floats], histograms: dict[str, Floats]
+    outcome: PolicyOutcome,
+    whole: dict[str, Floats],
+    histograms: dict[str, Floats],
+    notes: tuple[str, ...] = (),
 ) -> PolicyOutcome:
-    """A policy's outcome with latencies of requests in place of those of flows."""
+    """A policy's outcome with latencies of requests in place of those of flows, and more notes."""
     return replace(
         outcome,
         ttft_ms_p50=quantile(whole[TTFT], 0.5),
         ttft_ms_p99=quantile(whole[TTFT], 0.99),
         histograms=histograms,
+        notes=outcome.notes + notes,
     )

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from aigrid.twin.outcome import Rehearsal
-from aigrid.twin.report import maps
+from aigrid.twin.report import maps, tails
 from aigrid.twin.report.charts import Line, day_chart, distribution_chart, thinned
 from aigrid.twin.report.figures import COLUMNS, best, count, ratio, share, simulated, usd
 from aigrid.twin.report.inputs import Input
@@ -52,6 +52,9 @@ def page(rehearsal: Rehearsal, setting: Setting, language: str = "en") -> str:
             rows=_rows(rehearsal),
             notes=_notes(rehearsal, words["all"]),
             facts=_facts(rehearsal, words),
+            tails=tails.rows_of(rehearsal),
+            tails_told=tails.told_of(rehearsal),
+            tail_columns=tails.COLUMNS,
             map=_map(rehearsal, setting, words),
             days=_days(rehearsal, SERIES, with_rest=False),
             more_days=_days(rehearsal, MORE_SERIES, with_rest=True),

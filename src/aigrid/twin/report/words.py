@@ -36,6 +36,10 @@ ENGLISH = {
     "day_lead": "Means over the country, minute by minute. Choose policies; point at a chart to "
     "read values.",
     "more": "More over the day",
+    "tails": "Request by request",
+    "tails_lead": "Every request was simulated, not flows of them: tails are those of requests, "
+    "with the bursts that a minute's mean hides.",
+    "service": "service",
     "spread": "Time to first token",
     "spread_lead": "Part of the served requests answered within a time, from the user's device "
     "and back. The dashed line is what the service promises.",
