@@ -1,7 +1,7 @@
 """A region's requests as SimPy processes: the rules of `twin.region`, written a second time.
 
-One process a request on its way, one a server; the same decisions by `control.admit`. It is what one
-would write with SimPy, and what the engine's speed and results are compared with.
+One process a request on its way, one a server; the same decisions by `control.admit`. It is what
+one would write with SimPy, and what the engine's speed and results are compared with.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Server:
         end = cell.made + request.row["generated"]
         self.region.ticket += 1
         heapq.heappush(cell.ends, (end, self.region.ticket, request))
-        cell.fresh.append((cell.made + min(request.row["generated"], 1.0), request))
+        cell.fresh.append((cell.made + 1.0, request))
 
     def decode(self) -> Any:
         """Until the next token that counts, or until a prefill comes."""

@@ -87,6 +87,26 @@ def test_who_stands_in_line_twice_is_noticed_before_harm_is_done() -> None:
     assert spoilt(twice_in_line).counts[columns.BROKEN] in (columns.CONSERVED, columns.PLACES)
 
 
+def test_streams_and_first_tokens_outlive_a_pause() -> None:
+    world = one.world(COST, places=4, limit=3, rows=4)
+    tokens = np.array([1.0, 1.0, 1.0, 5.0])
+    came = one.arrivals_of(np.arange(4) * 1e-3, np.ones(4), tokens)
+    ended, none = np.zeros(4, columns.GONE_BY), np.zeros(0, np.int64)
+    advance(world, 0.0, 0.45, np.ones(1), came, none, ended)  # all prefills, half a step
+    for from_s, until_s, speed in (
+        (0.45, 1.0, 0.0),
+        (1.0, 1.45, 1.0),
+        (1.45, 2.0, 0.0),
+        (2.0, 9.0, 1.0),
+    ):
+        advance(world, from_s, until_s, np.full(1, speed), came[:0], none, ended)
+        assert world.counts[columns.BROKEN] == 0
+    assert world.counts[columns.GONE] == 4
+    assert world.counts[columns.MOVED] > 0
+    assert np.isfinite(ended["first_s"]).all()
+    assert (ended["first_s"] <= ended["last_s"]).all()
+
+
 def test_ai_that_works_longer_than_its_share_is_told() -> None:
     assert "AI worked longer than its share" in told_of(spoilt(nothing, 1.5, until_s=0.5))
 

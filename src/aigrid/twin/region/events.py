@@ -58,7 +58,7 @@ def _come(w, arrival, ended):
     request.came_s = arrival.came_s
     request.first_s = np.nan
     request.prompt = arrival.prompt
-    request.generated = arrival.generated
+    request.generated = max(arrival.generated, 1.0)
     request.had = 0.0
     request.chance = arrival.chance
     request.luck = arrival.luck
@@ -138,7 +138,8 @@ def _turn_away(w, who, now_s, anew, ended):
 def _end(w, who, told_s, site, ended):
     """Write down how a request ended, and free its row."""
     request = w.requests[who]
-    if request.candidate == _ENDED or w.counts[ENDED] >= len(ended):
+    is_silent = site != NONE and np.isnan(request.first_s)
+    if request.candidate == _ENDED or is_silent or w.counts[ENDED] >= len(ended):
         w.counts[BROKEN], w.counts[BROKEN_AT] = CONSERVED, NONE
         return
     request.candidate = _ENDED

@@ -125,7 +125,8 @@ def prefill_ends(server, cells, requests, ends):
     request.next = NONE
     if not np.isnan(request.first_s):
         return
-    request.mark = cell.made + min(left, 1.0)
+    # Everybody is a token away from the first one, so that who came first has it first.
+    request.mark = cell.made + 1.0
     if cell.fresh_first == NONE:
         cell.fresh_first = who
     else:
@@ -155,7 +156,8 @@ def break_off(server, cell, requests, ends):
     """The sequence that would end first leaves before its end; returns its request."""
     left = max(ends[cell.ends_from].made - cell.made, 0.0)
     who = _take_out(server, cell, ends)
-    requests[who].had = max(requests[who].generated - left, 0.0)
+    # Part of a token is nothing: it is made again elsewhere.
+    requests[who].had = max(np.floor(requests[who].generated - left), 0.0)
     if cell.running == 0:
         cell.fresh_first = NONE
     return who
