@@ -25,13 +25,10 @@ def requests_view(rehearsal: Rehearsal, columns: int) -> RenderableType:
     """
     rows = rows_of(rehearsal)
     table = plain_table("policy", "service")
-    used = sum(
-        1 + max(map(len, names))
-        for names in (
-            ["policy", *(r.policy for r in rows)],
-            ["service", *(r.service for r in rows)],
-        )
-    )
+    used = 0
+    for head, name in zip(table.columns, ("policy", "service"), strict=True):
+        head.no_wrap = True
+        used += 3 + max(map(len, (name, *(getattr(row, name) for row in rows))))
     shown = 0
     for place, column in enumerate(COLUMNS):
         cells = [row.cells[place] for row in rows]
