@@ -253,7 +253,7 @@ def _p95_ms(histograms: dict[str, Any]) -> float:
 
 
 def _within(value: float, limit: float) -> str:
-    return "pass" if abs(value) <= limit else "measured"
+    return "pass" if abs(value) <= limit else "lost"
 
 
 def _row(figure: str, value: float, unit: str, limit: str, verdict: str, note: str) -> Row:

@@ -26,8 +26,8 @@ def requests_view(rehearsal: Rehearsal, columns: int) -> RenderableType:
     rows = rows_of(rehearsal)
     table = plain_table("policy", "service")
     used = 0
-    for head, name in zip(table.columns, ("policy", "service"), strict=True):
-        head.no_wrap = True
+    for column_of, name in zip(table.columns, ("policy", "service"), strict=True):
+        column_of.no_wrap = True
         used += 3 + max(map(len, (name, *(getattr(row, name) for row in rows))))
     shown = 0
     for place, column in enumerate(COLUMNS):
