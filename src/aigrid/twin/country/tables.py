@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -22,6 +22,8 @@ from aigrid.twin.country.problems import Problems, instead, shown
 BLOCK_ROWS = 65_536
 LINE_LIMIT = 65_536
 TEXT_LIMIT = 200
+# Warnings of one kind that are told one by one.
+FEW = 5
 SEPARATORS = ",;\t"
 PARQUET = (".parquet", ".pq")
 Floats = NDArray[np.float64]
@@ -164,9 +166,21 @@ def sha256_of(path: Path) -> str:
 
 
 def match_columns(
-    source: Source, header: Sequence[str], columns: Sequence[Column], problems: Problems
+    source: Source,
+    header: Sequence[str],
+    columns: Sequence[Column],
+    problems: Problems,
+    line: int = 1,
 ) -> dict[str, int]:
-    """Our name of each column that is there, to its place in the file."""
+    """Our name of each column that is there, to its place in the file.
+
+    Args:
+        source: how columns are called, and which to ignore.
+        header: names in the file, which stand in `line`.
+        columns: that are known.
+        problems: hears what is wrong.
+        line: of the file; 0 for none.
+    """
     origin, known = str(source.path), [column.name for column in columns]
     ours = {theirs: name for name, theirs in source.columns.items()}
     found: dict[str, int] = {}
@@ -175,16 +189,16 @@ def match_columns(
         if theirs in source.ignore:
             continue
         if name in found:
-            problems.error(origin, 1, theirs, "the column is there twice", "keep one of them")
+            problems.error(origin, line, theirs, "the column is there twice", "keep one of them")
         elif name in known:
             found[name] = place
         else:
-            step = f"{instead(theirs, known)} Rename it, remove it, or list it under `ignore`"
-            problems.error(origin, 1, theirs, "unknown column", step.replace("  ", " "))
+            step = f"{instead(theirs, known)}; rename or remove it, or `ignore` it in the scenario"
+            problems.error(origin, line, theirs, "unknown column", step)
     for column in columns:
         if column.required and column.name not in found:
             theirs = source.columns.get(column.name, column.name)
-            problems.error(origin, 1, theirs, "the column is missing", "add it")
+            problems.error(origin, line, theirs, "the column is missing", "add it")
     return found
 
 
@@ -194,7 +208,7 @@ def _lines(file: TextIO, origin: str) -> Iterator[str]:
         number += 1
         if len(line) == LINE_LIMIT and not line.endswith("\n"):
             raise csv.Error(f"line {number} has more than {LINE_LIMIT:,} characters")
-        if line.count('"') % 2:
+        if '"' in line and line.count('"') % 2:
             raise csv.Error(f"line {number} has a quote that does not close")
         yield line
 
@@ -211,19 +225,21 @@ def _read_csv(source: Source, columns: Sequence[Column], problems: Problems) -> 
             return None
         places = match_columns(source, header, columns, problems)
         blocks = [_Cells(column) for column in columns if column.name in places]
-        rows, skipped, kept = 0, [], []
+        rows, skipped, kept, width = 0, [], [], len(header)
         for number, row in enumerate(csv.reader(lines, delimiter=separator), start=2):
-            if len(row) == len(header):
+            if len(row) == width:
                 kept.append(row)
+                if len(kept) == BLOCK_ROWS:
+                    rows += _take(kept, blocks, places)
+                    kept = []
+                    if problems.on_read:
+                        problems.on_read(origin, file.buffer.tell(), source.path.stat().st_size)
             else:
                 skipped.append(rows + len(kept))
                 if any(cell.strip() for cell in row):
-                    what = f"{len(row)} values, but {len(header)} columns"
+                    what = f"{len(row)} values, but {width} columns"
                     problems.error(origin, number, "", what, "give one value for each column")
-            if len(kept) == BLOCK_ROWS:
-                rows += _take(kept, blocks, places)
-                kept = []
-            if rows + len(kept) > source.rows_limit:
+            if number > source.rows_limit + 1:
                 what = f"over the limit of {source.rows_limit:,} rows"
                 problems.error(origin, number, "", what, "split the file, or give fewer rows")
                 return None
@@ -335,6 +351,33 @@ def each(
     for at, row in enumerate(rows[: problems.limit]):
         more = max(len(rows) - problems.limit, 0) if at == 0 else 0
         problems.error(table.origin, table.line(int(row)), name, what, step, 1 + more)
+
+
+def warn_each(
+    table: Table,
+    rows: NDArray[np.integer],
+    name: str,
+    what: Callable[[int], str],
+    step: str,
+    problems: Problems,
+) -> None:
+    """A warning for each of the first few rows, and one for the rest together.
+
+    Args:
+        table: that the rows are of.
+        rows: in order.
+        name: of the column.
+        what: looks odd about a row.
+        step: what to do about it.
+        problems: hears it.
+    """
+    for row in rows[:FEW].tolist():
+        problems.warn(table.origin, table.line(row), name, what(row), step)
+    if len(rows) > FEW:
+        line = table.line(int(rows[FEW]))
+        problems.warn(
+            table.origin, line, name, f"so do {len(rows) - FEW:,} rows from here on", step
+        )
 
 
 def _check_numbers(table: Table, columns: Sequence[Column], problems: Problems) -> None:
