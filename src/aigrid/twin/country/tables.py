@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -202,7 +203,7 @@ def match_columns(
     return found
 
 
-def _lines(file: TextIO, origin: str) -> Iterator[str]:
+def _lines(file: TextIO) -> Iterator[str]:
     number = 0
     while line := file.readline(LINE_LIMIT):
         number += 1
@@ -215,8 +216,11 @@ def _lines(file: TextIO, origin: str) -> Iterator[str]:
 
 def _read_csv(source: Source, columns: Sequence[Column], problems: Problems) -> Table | None:
     origin = str(source.path)
-    with source.path.open(encoding="utf-8-sig", newline="") as file:
-        lines = _lines(file, origin)
+    with (
+        source.path.open("rb") as raw,
+        io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file,
+    ):
+        lines = _lines(file)
         first = next(lines, "")
         separator = max(SEPARATORS, key=first.count)
         header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
@@ -233,7 +237,7 @@ def _read_csv(source: Source, columns: Sequence[Column], problems: Problems) -> 
                     rows += _take(kept, blocks, places)
                     kept = []
                     if problems.on_read:
-                        problems.on_read(origin, file.buffer.tell(), source.path.stat().st_size)
+                        problems.on_read(origin, raw.tell(), source.path.stat().st_size)
             else:
                 skipped.append(rows + len(kept))
                 if any(cell.strip() for cell in row):
@@ -375,9 +379,8 @@ def warn_each(
         problems.warn(table.origin, table.line(row), name, what(row), step)
     if len(rows) > FEW:
         line = table.line(int(rows[FEW]))
-        problems.warn(
-            table.origin, line, name, f"so do {len(rows) - FEW:,} rows from here on", step
-        )
+        more = f"{len(rows) - FEW:,} more rows like this, from here on"
+        problems.warn(table.origin, line, name, more, step)
 
 
 def _check_numbers(table: Table, columns: Sequence[Column], problems: Problems) -> None:
