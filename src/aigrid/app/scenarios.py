@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aigrid.core.errors import ConflictError, NotFoundError
-from aigrid.twin.country.problems import Problems
+from aigrid.twin.country.problems import Problem, Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,15 @@ def check(path: Path, progress: Progress | None = None) -> Checked:
     problems = Problems(on_read=reading(progress) if progress else None)
     what = _kind(path, problems)
     counts = _LOOKS[what](path, problems) if not problems.count else {}
+    problems.errors = _in_order(problems.errors)
+    problems.warnings = _in_order(problems.warnings)
     return Checked(str(path), what, problems, counts if not problems.count else {})
+
+
+def _in_order(listed: list[Problem]) -> list[Problem]:
+    """By file, as first met, and line."""
+    files = list(dict.fromkeys(problem.origin for problem in listed))
+    return sorted(listed, key=lambda problem: (files.index(problem.origin), problem.line))
 
 
 def _kind(path: Path, problems: Problems) -> str:

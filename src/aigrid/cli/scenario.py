@@ -13,7 +13,7 @@ from aigrid.cli.output import console, show
 
 @click.group()
 def scenario() -> None:
-    """Check files of one's own, and get some to begin with."""
+    """Check scenarios of one's own, and get one to begin with."""
 
 
 @scenario.command()

@@ -168,6 +168,26 @@ def test_devices_of_rows_and_of_ones_own(folder: Path) -> None:
     assert country.network.devices[0] == 4.0
 
 
+def test_what_plan_writes_is_read(folder: Path, tmp_path: Path) -> None:
+    """Towers without AI, hubs without computers, shapes left empty where the load is one's own."""
+    from aigrid.twin.fluid.ground import ground_of
+    from aigrid.twin.fluid.rehearsal import policy_of
+    from aigrid.twin.policies import plan_of
+
+    rows = ["name,kind,latitude_deg,longitude_deg,device,devices,cells,shape,peak_load,customers"]
+    rows += ["f,factory,35.4,139.6,l40s,1,0,home,0,0", "h,hub,35.5,139.6,h100,0,0,home,0,0"]
+    rows += [f"t{i},tower,35.5,139.{i},radio-only,0.9,3,home,0.3,100" for i in range(4)]
+    rows += ["t4,tower,35.5,139.5,l4,2,3,home,0.3,100"]
+    (folder / "sites.csv").write_text("\n".join(rows))
+    change(folder / "example.yaml", "radio_load: radio_load.csv", "")
+    country = load(folder)
+    bare = country.devices[country.network.device[2]]
+    assert bare.capital_usd * 0.9 == pytest.approx(country.money.radio_only_tower_usd)
+    allowed = ground_of(country, plan_of("aigrid"), policy_of(country)).allowed
+    assert not allowed[:, 1:6].any()
+    assert allowed[:, [0, 6]].all()
+
+
 def test_parquet_is_read_like_csv(folder: Path) -> None:
     pytest.importorskip("pyarrow")
     import pyarrow.csv

@@ -25,7 +25,7 @@ from aigrid.twin.country.tables import Source, sha256_of
 from aigrid.twin.country.together import NO_LOAD, put_loads
 from aigrid.twin.country.traces import Trace, trace_of
 from aigrid.twin.models.device import Device
-from aigrid.twin.models.devices import SHEET, known
+from aigrid.twin.models.devices import SHEET, known, radio_only
 from aigrid.twin.models.service import Service
 from aigrid.twin.models.shapes import RADIO_SHAPES
 from aigrid.twin.policies import PLANS
@@ -219,8 +219,19 @@ class _Reading:
         if sites is None or (load_source is not None and loads is None):
             return None
         network, own_load = put_loads(sites, len(shapes), loads, setting.shapes, document.problems)
-        more = tuple(SHEET[name] for name in sites.devices[len(devices) :])
+        more = tuple(
+            SHEET[name] if name in SHEET else self._bare(devices[0], network, row)
+            for row, name in enumerate(sites.devices[len(devices) :], start=len(devices))
+        )
         return network, (*devices, *more), own_load
+
+    def _bare(self, tower: Device, network: Network, row: int) -> Device:
+        """What towers have that do the radio alone, at the scenario's price of one."""
+        money = self.raw.get("money")
+        usd = money.get("radio_only_tower_usd") if isinstance(money, dict) else None
+        mean = float(network.devices[network.device == row].mean())
+        price = usd if isinstance(usd, int | float) else 0.0
+        return radio_only(tower, price / max(mean, 1e-9))
 
     def _usual(self, raw: dict[str, Any]) -> Usual | None:
         own = {f.name for f in fields(Usual)}

@@ -116,6 +116,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def instead(word: str, known: Iterable[str]) -> str:
     """Next step for an unknown word: the one that was meant, or all that are known."""
-    names = list(known)
+    names = list(dict.fromkeys(known))
     meant = nearest(word, names)
     return f"did you mean {meant}?" if meant else f"known: {', '.join(sorted(names))}"

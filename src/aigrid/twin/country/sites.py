@@ -13,7 +13,7 @@ from aigrid.twin.country.parents import parents_of
 from aigrid.twin.country.problems import Problems, instead, shown
 from aigrid.twin.country.scenario import RadioModel
 from aigrid.twin.country.tables import Column, Source, Table, Texts, each, read_table, warn_each
-from aigrid.twin.models.devices import SHEET
+from aigrid.twin.models.devices import RADIO_ONLY, SHEET
 from aigrid.twin.models.slots import site_compute_for_radio
 
 ROWS_LIMIT, BYTES_LIMIT = 2_000_000, 1024**3
@@ -181,12 +181,12 @@ def _known(rows: _Rows, name: str, known: tuple[str, ...]) -> Ints:
 def _devices(rows: _Rows, setting: Setting) -> tuple[tuple[str, ...], Ints]:
     """Names of all devices, and each site's: as stated, else the usual one of its kind."""
     stated = [name for name in rows.text("device").values if name]
-    more = tuple(n for n in stated if n in SHEET and n not in setting.devices)
+    more = tuple(n for n in stated if n in (*SHEET, RADIO_ONLY) and n not in setting.devices)
     devices = (*setting.devices, *more)
     if len(devices) > DEVICES_LIMIT:
         what = f"{len(devices)} different devices, {DEVICES_LIMIT} at most"
         rows.error(np.array([0]), "device", what, "use fewer")
-    known = (*devices, *SHEET)
+    known = (*devices, *SHEET, RADIO_ONLY)
     place = _known(rows, "device", known)
     last = len(setting.devices) - 1
     usual = np.zeros(len(SITE_KINDS), np.int64)
