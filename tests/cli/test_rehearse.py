@@ -28,7 +28,7 @@ def unrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[rehearsing.Wi
         wishes.append(wish)
         return made_up.rehearsal()
 
-    monkeypatch.setattr(rehearsing, "_country", lambda path, wish: made_up.country())
+    monkeypatch.setattr(rehearsing, "_country", lambda path, wish, progress: made_up.country())
     monkeypatch.setattr(rehearsing, "_run", run)
     return wishes
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aigrid.app.bundled import bundled_folder, find_bundled
 from aigrid.app.origin import code_commit
+from aigrid.app.scenarios import reading
 from aigrid.core.errors import ConfigurationError, NotFoundError
 from aigrid.twin.policies import PLANS
 
@@ -106,7 +107,7 @@ def rehearse(wish: Wish, progress: Progress) -> Rehearsed:
     _check(wish)
     path = find_bundled("scenarios", wish.scenario)
     progress.stage("reading", 0)
-    country = _country(path, wish)
+    country = _country(path, wish, progress)
     policies = wish.policies or country.policies
     found = _run(country, policies, wish, progress)
     # A trace says more about its service than the scenario does.
@@ -146,10 +147,10 @@ def _check(wish: Wish) -> None:
         )
 
 
-def _country(path: Path, wish: Wish) -> Country:
+def _country(path: Path, wish: Wish, progress: Progress) -> Country:
     from aigrid.twin.country.files import load_country
 
-    country = load_country(path, wish.seed)
+    country = load_country(path, wish.seed, reading(progress))
     return country if wish.minutes is None else replace(country, minutes=wish.minutes)
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aigrid.core.errors import AigridError, ConflictError, NotFoundError
-from aigrid.twin.country.problems import Problems
+from aigrid.core.errors import ConflictError, NotFoundError
+from aigrid.twin.country.problems import Problem, Problems
 
-TEMPLATE = "example.yaml"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aigrid.factory.progress import Progress
+
+SCENARIO, SITES, LOAD, TRACE = "scenario", "sites", "radio load", "trace"
+YAML = (".yaml", ".yml")
+HEAD_LIMIT = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +27,7 @@ class Checked:
     Attributes:
         file: that was checked.
         what: it is.
-        problems: errors and warnings.
+        problems: errors, warnings and facts.
         counts: what is in it, by name.
     """
 
@@ -44,11 +52,28 @@ class Checked:
             "warnings": [asdict(problem) for problem in heard.warnings],
             "more_errors": heard.more_errors,
             "more_warnings": heard.more_warnings,
+            "facts": heard.facts,
             "counts": self.counts,
         }
 
 
-def check(path: Path) -> Checked:
+def reading(progress: Progress) -> Callable[[str, int, int], None]:
+    """Shows how far a large table has been read: what `Problems.on_read` wants."""
+    file, read = "", 0
+
+    def hear(name: str, done: int, total: int) -> None:
+        """Bytes of a file."""
+        nonlocal file, read
+        if file != name:
+            progress.stage(f"reading {Path(name).name}", total)
+            file, read = name, 0
+        progress.advance(done - read)
+        read = done
+
+    return hear
+
+
+def check(path: Path, progress: Progress | None = None) -> Checked:
     """Look at a scenario, or at one of the tables that it may name.
 
     Raises:
@@ -56,71 +81,111 @@ def check(path: Path) -> Checked:
     """
     if not path.is_file():
         raise NotFoundError(f"{path} is no file", next_step="aigrid scenario template DIR")
-    problems, counts = Problems(), dict[str, int]()
-    what = "scenario" if path.suffix in (".yaml", ".yml") else _kind(path)
-    try:
-        counts = _LOOKS[what](path, problems)
-    except AigridError as error:
-        problems.error(str(path), 0, "", error.message, error.next_step)
-    return Checked(str(path), what, problems, counts)
+    problems = Problems(on_read=reading(progress) if progress else None)
+    what = _kind(path, problems)
+    counts = _LOOKS[what](path, problems) if not problems.count else {}
+    problems.errors = _in_order(problems.errors)
+    problems.warnings = _in_order(problems.warnings)
+    return Checked(str(path), what, problems, counts if not problems.count else {})
 
 
-def _kind(path: Path) -> str:
-    """By the first line: `trace`, `radio_load` or `sites`."""
-    if path.suffix == ".jsonl":
-        return "trace"
-    if path.suffix == ".parquet":
-        return "radio_load" if "load" in path.stem else "sites"
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        head = file.readline(4096).strip().split(",")
-    if "TIMESTAMP" in head or "ContextTokens" in head:
-        return "trace"
-    return "radio_load" if {"time", "cell"} & set(head) else "sites"
+def _in_order(listed: list[Problem]) -> list[Problem]:
+    """By file, as first met, and line."""
+    files = list(dict.fromkeys(problem.origin for problem in listed))
+    return sorted(listed, key=lambda problem: (files.index(problem.origin), problem.line))
+
+
+def _kind(path: Path, problems: Problems) -> str:
+    """What a file is: by its name's end, and by its columns."""
+    suffix = path.suffix.lower()
+    if suffix in YAML:
+        return SCENARIO
+    if suffix in (".jsonl", ".ndjson"):
+        return TRACE
+    head = {name.lower() for name in _head(path, problems)}
+    if "contexttokens" in head or "generatedtokens" in head:
+        return TRACE
+    if "load" in head or {"time", "cell"} <= head or {"time", "site"} <= head:
+        return LOAD
+    if problems.count or {"name", "kind", "latitude_deg", "longitude_deg", "parent"} & head:
+        return SITES
+    problems.error(
+        str(path),
+        1,
+        "",
+        "no columns of sites, radio load or a trace",
+        "docs/SCENARIOS.md shows the columns; `aigrid scenario template DIR` writes examples",
+    )
+    return SITES
+
+
+def _head(path: Path, problems: Problems) -> list[str]:
+    """Names of a table's columns."""
+    from aigrid.twin.country.tables import PARQUET, SEPARATORS
+
+    if path.suffix.lower() in PARQUET:
+        from aigrid.twin.country.parquet import names_of
+
+        return names_of(path, problems)
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        first = file.readline(HEAD_LIMIT)
+    separator = max(SEPARATORS, key=first.count)
+    return [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
 
 
 def _scenario(path: Path, problems: Problems) -> dict[str, int]:
+    from aigrid.twin.country.doubts import doubts
     from aigrid.twin.country.files import read_country
 
     country = read_country(path, 0, problems)
     if country is None:
         return {}
+    doubts(country, str(path), problems)
     customers = round(float(country.network.customers.sum()))
     services = len(country.services)
     return {"sites": len(country.network), "customers": customers, "services": services}
 
 
 def _trace(path: Path, problems: Problems) -> dict[str, int]:
+    from aigrid.twin.country.services import odd_about
     from aigrid.twin.country.tables import Source
     from aigrid.twin.country.traces import trace_of
+    from aigrid.twin.country.usage import told
 
     trace = trace_of(Source(path), problems)
     if trace is None:
         return {}
-    if trace.span_s < 3600.0:
-        said = f"{trace.span_s / 60.0:.0f} minutes long"
-        step = "an hour shows lengths, a day its shape too"
-        problems.warn(str(path), 0, "", said, step)
+    for what, step in odd_about(trace):
+        problems.warn(str(path), 0, "", what, step)
+    problems.facts.append(told(trace))
     return {"requests": len(trace), "seconds": round(trace.span_s)}
 
 
 def _radio_load(path: Path, problems: Problems) -> dict[str, int]:
-    from aigrid.twin.country.own import read_radio_load
+    from aigrid.twin.country.loads import read_loads
+    from aigrid.twin.country.tables import Source
 
-    return {"cells": len(read_radio_load(path, problems))}
+    loads = read_loads(Source(path), problems)
+    return {} if loads is None else {f"{loads.by}s": len(loads.names), "days": loads.days}
 
 
 def _sites(path: Path, problems: Problems) -> dict[str, int]:
     """Sites alone: devices are those of the sheet; what shapes there are, only scenarios say."""
-    from aigrid.twin.country.own import read_sites
     from aigrid.twin.country.scenario import RadioModel
-    from aigrid.twin.models.devices import SHEET
+    from aigrid.twin.country.sites import Setting, Usual, read_sites
+    from aigrid.twin.country.tables import Source
 
     radio = RadioModel(0.5, 0.5, 0.03, 0.25, 0.8, 0.87, 0.965, 0.1)
-    found = read_sites(path, tuple(SHEET), (), {}, radio, problems)
-    return {} if found is None else {"sites": len(found)}
+    # A scenario may say how many customers there are; alone, the table need not.
+    setting = Setting(("l4", "h100", "h100"), (), radio, Usual(), alone=True)
+    found = read_sites(Source(path), setting, problems)
+    if found is None:
+        return {}
+    customers = round(float(found.network.customers.sum()))
+    return {"sites": len(found.network), "customers": customers}
 
 
-_LOOKS = {"scenario": _scenario, "trace": _trace, "radio_load": _radio_load, "sites": _sites}
+_LOOKS = {SCENARIO: _scenario, TRACE: _trace, LOAD: _radio_load, SITES: _sites}
 
 
 def template(folder: Path) -> Path:
@@ -130,16 +195,10 @@ def template(folder: Path) -> Path:
         ConflictError: one of the files is there already.
         StorageError: the folder cannot be written.
     """
-    from aigrid.app.bundled import bundled_folder
     from aigrid.store.durable import storing, write_durably
+    from aigrid.twin.country.example import EXAMPLE, example_files
 
-    base = (bundled_folder("scenarios") / "region.yaml").read_text(encoding="utf-8")
-    files = {
-        TEMPLATE: _yaml(base),
-        "sites.csv": _example_sites(),
-        "radio_load.csv": _example_load(),
-        "requests.csv": _example_trace(),
-    }
+    files = example_files()
     for name in files:
         if (folder / name).exists():
             raise ConflictError(
@@ -149,50 +208,4 @@ def template(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             write_durably(folder / name, text.encode())
-    return folder / TEMPLATE
-
-
-def _yaml(base: str) -> str:
-    """`region.yaml` with sites, load and lengths from tables."""
-    _, _, rest = base.partition("sites:\n")
-    _, _, rest = rest.partition("\ndevices:")
-    head = "# A day of a few sites: a scenario to begin with.\nname: example\n"
-    text = f"{head}sites:\n  file: sites.csv\nradio_load: radio_load.csv\ndevices:{rest}"
-    first = "    prompt_tokens: azure-conversation-prompt\n"
-    second = "    generated_tokens: azure-conversation-generated\n"
-    text = text.replace(first + second, "    trace: requests.csv\n", 1)
-    return text.replace(
-        "# A day of one prefecture (Kanagawa), small enough to try things", "# An example"
-    )
-
-
-def _example_sites() -> str:
-    lines = ["name,kind,latitude_deg,longitude_deg,region,parent,devices,cells,shape,customers"]
-    lines += ["plant,factory,35.45,139.64,JP-14,,2,,,", "hub-1,hub,35.44,139.63,JP-14,plant,2,,,"]
-    for number in range(12):
-        latitude, longitude = 35.40 + 0.01 * number, 139.55 + 0.013 * (number * 5 % 12)
-        shape = ("office", "home", "main-street")[number % 3]
-        lines.append(
-            f"tower-{number + 1},tower,{latitude:.3f},{longitude:.3f},JP-14,hub-1,,3,{shape},275"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _example_load() -> str:
-    import math
-
-    lines = ["time,cell,load"]
-    for minute in range(0, 1440, 15):
-        load = 0.25 + 0.2 * math.sin(2.0 * math.pi * (minute - 540) / 1440)
-        lines.append(f"2026-11-24T{minute // 60:02d}:{minute % 60:02d},main-street,{load:.3f}")
-    return "\n".join(lines) + "\n"
-
-
-def _example_trace() -> str:
-    lines = ["TIMESTAMP,ContextTokens,GeneratedTokens"]
-    for number in range(240):
-        minute, second = divmod(number * 15, 60)
-        tokens = f"{200 + 37 * (number * 7 % 50)},{20 + 11 * (number * 13 % 30)}"
-        hour, minute = divmod(minute, 60)
-        lines.append(f"2026-11-24 {9 + hour:02d}:{minute:02d}:{second:02d}.0000000,{tokens}")
-    return "\n".join(lines) + "\n"
+    return folder / EXAMPLE

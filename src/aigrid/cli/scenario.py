@@ -13,7 +13,7 @@ from aigrid.cli.output import console, show
 
 @click.group()
 def scenario() -> None:
-    """Check scenarios of one's own."""
+    """Check scenarios of one's own, and get one to begin with."""
 
 
 @scenario.command()
@@ -23,30 +23,26 @@ def scenario() -> None:
 def check(context: click.Context, setup: Setup, file: Path) -> None:
     """Say what is wrong with a scenario or a table, line by line.
 
-    FILE is a scenario (YAML), a table of sites or radio load (CSV, Parquet), or a trace (CSV,
-    JSONL).
-    """
-    from aigrid.app.scenarios import check as look
+    FILE is a scenario (YAML), a table of sites or radio load (CSV, Parquet), or a trace of requests
+    (CSV, Parquet, JSONL); docs/SCENARIOS.md has their columns. Ends with 1 where there is an error.
 
-    found = look(file)
+    \b
+    aigrid scenario check mine/example.yaml
+    aigrid scenario check sites.csv --json
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from aigrid.app.scenarios import check as look
+    from aigrid.cli.bars import progress_bars
+
+    with progress_bars() as progress:
+        found = look(file, progress)
     if setup.as_json:
         click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
         context.exit(0 if found.good else 1)
+    from aigrid.cli.scenario_view import checked_view
+
     shown = console()
-    heard = found.problems
-    for word, style, listed, more in (
-        ("error", "red", heard.errors, heard.more_errors),
-        ("warning", "yellow", heard.warnings, heard.more_warnings),
-    ):
-        for problem in listed:
-            shown.print(f"[{style}]{word}[/]", end=" ", highlight=False)
-            text = f"{problem.message}; {problem.next_step}"
-            shown.print(text, markup=False, highlight=False, soft_wrap=True)
-        if more:
-            shown.print(f"and {more:,} further {word}s")
-    counts = ", ".join(f"{value:,} {name}" for name, value in found.counts.items())
-    verdict = "can be used" if found.good else "cannot be used as it is"
-    shown.print(f"{found.what} {file.name} {verdict}" + (f": {counts}" if counts else ""))
+    for line in checked_view(found):
+        shown.print(line, highlight=False, soft_wrap=True)
     context.exit(0 if found.good else 1)
 
 
@@ -54,9 +50,9 @@ def check(context: click.Context, setup: Setup, file: Path) -> None:
 @click.argument("folder", type=Path)
 @json_options
 def template(setup: Setup, folder: Path) -> None:
-    """Write a small scenario with a table of each kind into FOLDER."""
+    """Write a small scenario with a table of each kind into FOLDER: to rehearse, and to change."""
     from aigrid.app.scenarios import template as write
 
     path = write(folder)
-    text = f"{path}\nNext: aigrid scenario check {path}, aigrid rehearse {path}"
+    text = f"wrote {path} and its tables\n\naigrid scenario check {path}\naigrid rehearse {path}"
     show(setup, {"scenario": str(path)}, text)

@@ -55,13 +55,13 @@ def test_same_seed_same_country(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("money:", "monney:", "unknown key 'monney'"),
+        ("money:", "monney:", "monney: unknown key; did you mean money"),
         ("  slot_ms: 0.5\n", "", "radio: slot_ms is missing"),
-        ("  headroom: 0.1", "  headroom: much", "radio.headroom is 'much'"),
-        ("  builtin: japan", "  builtin: mars", "builtin is 'mars'"),
+        ("  headroom: 0.1", "  headroom: much", "radio.headroom: 'much' is no number"),
+        ("  builtin: japan", "  builtin: mars", "sites.builtin: unknown country 'mars'"),
         ("  towers: 300", "  towers: 3", "3 towers"),
-        ("regions: [JP-14]", "regions: [JP-99]", "regions has 'JP-99'"),
-        ("prompt_tokens: azure-code-prompt", "prompt_tokens: poems", "is 'poems'"),
+        ("regions: [JP-14]", "regions: [JP-99]", "unknown region 'JP-99'"),
+        ("prompt_tokens: azure-code-prompt", "prompt_tokens: poems", "unknown lengths 'poems'"),
         ("    tpot_slo_ms: 80\n", "", r"services\[3\]: tpot_slo_ms is missing"),
         ("devices: [l4,", "devices: [abacus,", "abacus"),
     ],

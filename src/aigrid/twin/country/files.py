@@ -1,274 +1,358 @@
-"""Reads a country's scenario from YAML: every key known, every number checked."""
+"""Reads a country's scenario: YAML, and the tables of one's own that it names beside it."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import MISSING, dataclass, field, fields
+import math
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aigrid.core.errors import ConfigurationError
 from aigrid.twin.country.build import Plan, build
+from aigrid.twin.country.clock import seconds_of
+from aigrid.twin.country.document import Document, Place
 from aigrid.twin.country.japan import REGIONS
+from aigrid.twin.country.loads import Loads, read_loads
 from aigrid.twin.country.network import Network
-from aigrid.twin.country.own import RadioCurve, known_shapes, read_radio_load, read_sites
-from aigrid.twin.country.problems import Problems
+from aigrid.twin.country.problems import OnRead, Problems, instead, shown
 from aigrid.twin.country.scenario import Country, Money, NetworkPath, RadioModel
-from aigrid.twin.country.tables import Source
+from aigrid.twin.country.services import service_of
+from aigrid.twin.country.sites import Setting, Usual, read_sites
+from aigrid.twin.country.tables import Source, sha256_of
+from aigrid.twin.country.together import NO_LOAD, put_loads
 from aigrid.twin.country.traces import Trace, trace_of
-from aigrid.twin.models.devices import known
-from aigrid.twin.models.lengths import BY_NAME, fixed, from_counts
-from aigrid.twin.models.service import Service, TokenLengths
-from aigrid.twin.models.shapes import MINUTES
-from aigrid.twin.scenario import read_yaml
+from aigrid.twin.models.device import Device
+from aigrid.twin.models.devices import SHEET, known, radio_only
+from aigrid.twin.models.service import Service
+from aigrid.twin.models.shapes import RADIO_SHAPES
+from aigrid.twin.policies import PLANS
 
 TOWERS_LIMIT = 5_000_000
-DAY_S = 86_400.0
 _NUMBERS = ("minutes", "route_period_min", "place_period_min", "demand_spread", "bursts")
 _MORE = ("burst_factor", "burst_min", "queue_limit")
 KEYS = {"name", "sites", "devices", "services", "radio_shapes", "radio", "path", "money"}
 OPTIONAL = {*_NUMBERS, *_MORE, "policies", "dials", "sources", "radio_load"}
+_WHOLE = ("minutes", "route_period_min", "place_period_min", "burst_min")
+_DEVICE_TEXTS = ("name", "source")
+_FILE_KEYS = {"columns", "ignore"}
 
 
-def load_country(path: Path, seed: int) -> Country:
-    """A country's scenario, its built-in sites placed by chance of `seed`.
+def load_country(path: Path, seed: int, on_read: OnRead | None = None) -> Country:
+    """A country's scenario.
+
+    Args:
+        path: of its YAML.
+        seed: of the chance that places built-in sites.
+        on_read: see `Problems`.
 
     Raises:
-        ConfigurationError: the file cannot be read, or holds something unknown or impossible.
+        ConfigurationError: the file, or one that it names, cannot be read, or holds something
+            unknown or impossible; names the first problem and how many more there are.
     """
-    problems = Problems()
+    problems = Problems(on_read=on_read)
     country = read_country(path, seed, problems)
     problems.raise_first(str(path))
-    assert country is not None
+    assert country is not None, "a country that is not there has a problem"
     return country
 
 
 def read_country(path: Path, seed: int, problems: Problems) -> Country | None:
-    """`load_country`, that notes what is wrong with its tables; None where that is an error.
-
-    Raises:
-        ConfigurationError: the YAML itself cannot be used.
-    """
-    raw, origin = read_yaml(path), str(path)
-    _keys(raw, KEYS, OPTIONAL, origin)
-    radio = _record(RadioModel, raw["radio"], f"{origin}: radio")
-    named = tuple(str(name) for name in raw["radio_shapes"])
-    own = _Own(path, problems)
-    curves = own.curves(raw)
-    shapes = known_shapes(named, curves)
-    network = own.network(raw["sites"], raw["devices"], shapes, curves, radio, seed)
-    services = tuple(
-        own.service(item, f"{origin}: services[{i}]") for i, item in enumerate(raw["services"])
-    )
-    if network is None or problems.errors:
+    """`load_country` that adds all that is wrong to `problems`; None where that is an error."""
+    document = Document(path, problems)
+    raw = document.read()
+    if problems.errors and raw is None:
         return None
-    return Country(
-        name=str(raw["name"]),
-        network=network,
-        devices=tuple(known(str(name)) for name in raw["devices"]),
-        services=services,
-        radio_curves={cell: curve.by_minute for cell, curve in curves.items()},
-        demand_curves=own.demand,
-        files_sha256=own.sha256(),
-        radio_shapes=shapes,
-        radio=radio,
-        path=_record(NetworkPath, raw["path"], f"{origin}: path"),
-        money=_record(Money, raw["money"], f"{origin}: money"),
-        policies=tuple(str(name) for name in raw.get("policies", ("aigrid",))),
-        dials={str(k): _number(v, f"{origin}: dials.{k}") for k, v in raw.get("dials", {}).items()},
-        sources={str(key): str(text) for key, text in raw.get("sources", {}).items()},
-        **{k: _number(raw[k], f"{origin}: {k}") for k in (*_NUMBERS, *_MORE) if k in raw},
-    )
+    if isinstance(raw, dict) and isinstance(raw.get("sites"), list):
+        step = "give it to `aigrid up --topology`; docs/SCENARIOS.md shows a country"
+        document.error(("sites",), "a list: this is a topology of a live grid", step)
+        return None
+    document.keys(raw, (), KEYS, OPTIONAL)
+    if not isinstance(raw, dict):
+        return None
+    return _Reading(document, raw, seed).country()
 
 
 @dataclass(slots=True)
-class _Own:
-    """Reads the tables that a scenario names, beside it.
+class _Reading:
+    """One scenario while it is read.
 
     Attributes:
-        path: of the scenario.
-        problems: hears what is wrong.
-        demand: daily curves of services whose trace is a day or more.
-        read: files that were read.
+        document: its YAML.
+        raw: values of that.
+        seed: of the built-in sites.
+        curves: daily curves of services whose trace is a day or more.
+        tables: own files that were read, to what they are for.
+        given: name of a parameter that a table gave, to the table.
     """
 
-    path: Path
-    problems: Problems
-    demand: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    read: list[Path] = field(default_factory=list)
+    document: Document
+    raw: dict[str, Any]
+    seed: int
+    curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    tables: dict[str, str] = field(default_factory=dict)
+    given: dict[str, Path] = field(default_factory=dict)
 
-    def file(self, name: Any, origin: str) -> Path:
-        """A file beside the scenario."""
-        found = self.path.parent / str(name)
-        if not found.is_file():
-            raise ConfigurationError(
-                f"{origin} names {str(name)!r}, which is not beside {self.path.name}",
-                next_step="give a path from the scenario's folder",
-            )
-        self.read.append(found)
+    def country(self) -> Country | None:
+        """All of it; None where something is wrong."""
+        document, raw = self.document, self.raw
+        radio = self._record(RadioModel, "radio")
+        path, money = self._record(NetworkPath, "path"), self._record(Money, "money")
+        shapes = self._shapes()
+        devices = self._devices()
+        policies = self._policies()
+        rest = self._numbers()
+        dials = document.numbers(raw["dials"], ("dials",)) if "dials" in raw else {}
+        self._check_dials(dials)
+        sites = None
+        if radio and devices and "sites" in raw:
+            sites = self._sites(radio, devices, shapes)
+        customers = float(sites[0].customers.sum()) if sites else math.nan
+        services = self._services(customers)
+        name = document.text(raw["name"], ("name",)) if "name" in raw else ""
+        if document.problems.errors or sites is None or not (radio and path and money):
+            return None
+        network, devices, own_load = sites
+        return Country(
+            name=name,
+            network=network,
+            devices=devices,
+            services=services,
+            radio_shapes=shapes,
+            radio=radio,
+            path=path,
+            money=money,
+            policies=policies,
+            dials=dials,
+            sources=self._sources(),
+            own_load=own_load,
+            demand_curves=self.curves,
+            files_sha256=self._identity(),
+            **rest,
+        )
+
+    def _record(self, kind: Any, key: str) -> Any:
+        return self.document.record(kind, self.raw[key], (key,)) if key in self.raw else None
+
+    def _numbers(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key in (*_NUMBERS, *_MORE):
+            if key in self.raw:
+                found[key] = self.document.number(self.raw[key], (key,))
+                if key in _WHOLE and not (isinstance(self.raw[key], int) and found[key] >= 1):
+                    what = f"{shown(self.raw[key])} is no whole number of 1 or more"
+                    self.document.error((key,), what, "give minutes")
         return found
 
-    def sha256(self) -> str:
-        """Of the contents of all of them, in the order they were read."""
-        if not self.read:
+    def _shapes(self) -> tuple[str, ...]:
+        if "radio_shapes" not in self.raw:
+            return ()
+        shapes = self.document.texts(self.raw["radio_shapes"], ("radio_shapes",))
+        for at, name in enumerate(shapes):
+            if name and name not in RADIO_SHAPES:
+                step = instead(name, RADIO_SHAPES)
+                self.document.error(("radio_shapes", at), f"unknown shape {shown(name)}", step)
+        return shapes
+
+    def _policies(self) -> tuple[str, ...]:
+        if "policies" not in self.raw:
+            return ("aigrid",)
+        every = [plan.name for plan in PLANS]
+        policies = self.document.texts(self.raw["policies"], ("policies",))
+        for at, name in enumerate(policies):
+            if name and name not in every:
+                step = instead(name, every)
+                self.document.error(("policies", at), f"unknown policy {shown(name)}", step)
+        return policies
+
+    def _check_dials(self, dials: dict[str, float]) -> None:
+        from aigrid.control.policy import Policy
+
+        every = Policy().to_dict()
+        for name in dials:
+            if name not in every:
+                step = instead(name, every)
+                self.document.error(("dials", name), "unknown dial", step)
+
+    def _devices(self) -> tuple[Device, ...]:
+        """Of towers, hubs and factories; names of the sheet, or objects with their figures."""
+        if "devices" not in self.raw:
+            return ()
+        found: list[Device] = []
+        items = self.document.items(self.raw["devices"], ("devices",))
+        for at, item in enumerate(items):
+            place: Place = ("devices", at)
+            if isinstance(item, dict):
+                own = self.document.record(Device, item, place, _DEVICE_TEXTS, ("preemption_ms",))
+                found += [own] if own else []
+            elif str(item) in SHEET:
+                found.append(known(str(item)))
+            else:
+                step = f"{instead(str(item), SHEET)}; or write its figures, see docs/SCENARIOS.md"
+                self.document.error(place, f"device {shown(item)} is not on the sheet", step)
+        return tuple(found)
+
+    def _sites(
+        self, radio: RadioModel, devices: tuple[Device, ...], shapes: tuple[str, ...]
+    ) -> tuple[Network, tuple[Device, ...], NDArray[np.float32]] | None:
+        """Network, devices and own loads: one's own, or the built-in country's."""
+        raw, document = self.raw["sites"], self.document
+        if not isinstance(raw, dict) or "file" not in raw:
+            if "radio_load" in self.raw:
+                step = "give `sites: {file: sites.csv}` too, or leave it out"
+                document.error(("radio_load",), "load of one's own, but built-in sites", step)
+            plan = self._plan(raw)
+            if plan is None or document.problems.errors:
+                return None
+            return build(plan, radio, shapes, self.seed), devices, NO_LOAD
+        usual = self._usual(raw)
+        loads, load_source = self._loads()
+        source = self._source(raw, ("sites",), {f.name for f in fields(Usual)})
+        if source is None or usual is None:
+            return None
+        extra = frozenset(loads.names) if loads and loads.by == "cell" else frozenset()
+        names = tuple(device.name for device in devices)
+        setting = Setting(names, (*shapes, *sorted(extra - set(shapes))), radio, usual)
+        sites = read_sites(source, setting, document.problems)
+        if sites is None or (load_source is not None and loads is None):
+            return None
+        network, own_load = put_loads(sites, len(shapes), loads, setting.shapes, document.problems)
+        more = tuple(
+            SHEET[name] if name in SHEET else self._bare(devices[0], network, row)
+            for row, name in enumerate(sites.devices[len(devices) :], start=len(devices))
+        )
+        return network, (*devices, *more), own_load
+
+    def _bare(self, tower: Device, network: Network, row: int) -> Device:
+        """What towers have that do the radio alone, at the scenario's price of one."""
+        money = self.raw.get("money")
+        usd = money.get("radio_only_tower_usd") if isinstance(money, dict) else None
+        mean = float(network.devices[network.device == row].mean())
+        price = usd if isinstance(usd, int | float) else 0.0
+        return radio_only(tower, price / max(mean, 1e-9))
+
+    def _usual(self, raw: dict[str, Any]) -> Usual | None:
+        own = {f.name for f in fields(Usual)}
+        values = {key: value for key, value in raw.items() if key in own}
+        return self.document.record(Usual, values, ("sites",), ("shape", "region"))
+
+    def _loads(self) -> tuple[Loads | None, Source | None]:
+        if "radio_load" not in self.raw:
+            return None, None
+        source = self._source(self.raw["radio_load"], ("radio_load",), set())
+        if source is None:
+            return None, None
+        return read_loads(source, self.document.problems), source
+
+    def _services(self, customers: float) -> tuple[Service, ...]:
+        if "services" not in self.raw:
+            return ()
+        found: list[Service] = []
+        for at, item in enumerate(self.document.items(self.raw["services"], ("services",))):
+            trace, starts_s = None, math.nan
+            place: Place = ("services", at)
+            if isinstance(item, dict) and "trace" in item:
+                trace, starts_s = self._trace(item["trace"], (*place, "trace"))
+                if trace is None:
+                    continue
+            made = service_of(self.document, item, place, trace, starts_s, customers)
+            if made is None:
+                continue
+            if made.service.name in [service.name for service in found]:
+                what = f"a service {shown(made.service.name)} is there already"
+                self.document.error((*place, "name"), what, "give each a name of its own")
+            if made.curve is not None:
+                self.curves[made.service.name] = made.curve
+            if trace is not None:
+                name = f"service {made.service.name}"
+                self.given |= {f"{name}.{key}": Path(trace.origin) for key in made.from_trace}
+            found.append(made.service)
+        return tuple(found)
+
+    def _trace(self, raw: Any, place: Place) -> tuple[Trace | None, float]:
+        """A trace, and the time of day it starts at; NaN where neither says."""
+        source = self._source(raw, place, {"starts"})
+        trace = trace_of(source, self.document.problems) if source else None
+        if trace is None or not isinstance(raw, dict) or "starts" not in raw:
+            return trace, math.nan if trace is None else trace.start_s
+        starts = raw["starts"]
+        # YAML reads 09:30 as the number 570: sixty times 9 and 30.
+        text = f"{starts // 60:02d}:{starts % 60:02d}" if isinstance(starts, int) else str(starts)
+        seconds, wrong = seconds_of((text,))
+        if wrong:
+            self.document.error((*place, "starts"), f"{shown(starts)} is no time", "write '09:30'")
+        return trace, float(seconds[0])
+
+    def _source(self, raw: Any, place: Place, more: set[str]) -> Source | None:
+        """A table beside the scenario: its name, or an object with that and names of columns."""
+        given = raw if isinstance(raw, dict) else {"file": raw}
+        if not self.document.keys(given, place, {"file"}, more | _FILE_KEYS):
+            return None
+        name = self.document.text(given["file"], (*place, "file"))
+        if not name:
+            return None
+        path = self.document.path.parent / name
+        if not path.is_file():
+            what = f"no file {shown(name)} beside {self.document.path.name}"
+            self.document.error(place, what, "give a path from the scenario's folder")
+            return None
+        columns = given.get("columns", {})
+        if not isinstance(columns, dict):
+            self.document.error((*place, "columns"), "no object", "write `ours: theirs` below it")
+            columns = {}
+        ignored = given.get("ignore", [])
+        ignore = self.document.texts(ignored, (*place, "ignore")) if ignored else ()
+        self.tables[str(path)] = ".".join(str(part) for part in place)
+        return Source(path, {str(k): str(v) for k, v in columns.items()}, ignore)
+
+    def _identity(self) -> str:
+        """Digest of the contents of all tables; empty where there are none."""
+        if not self.tables:
             return ""
         whole = hashlib.sha256()
-        for path in self.read:
-            with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
+        for path, use in self.tables.items():
+            whole.update(f"{use} {sha256_of(Path(path))}\n".encode())
         return whole.hexdigest()
 
-    def curves(self, raw: Any) -> dict[str, RadioCurve]:
-        """Daily curves of cells of one's own."""
-        if "radio_load" not in raw:
-            return {}
-        return read_radio_load(self.file(raw["radio_load"], "radio_load"), self.problems)
+    def _sources(self) -> dict[str, str]:
+        """Where numbers come from: as the scenario says, and the tables of one's own."""
+        raw = self.raw.get("sources", {})
+        said = {str(key): str(text) for key, text in raw.items()} if isinstance(raw, dict) else {}
+        tables = {use: Path(path) for path, use in self.tables.items() if "." not in use}
+        for key, path in (tables | self.given).items():
+            said.setdefault(key, f"{path.name}, sha256 {sha256_of(path)[:12]}")
+        return said
 
-    def network(
-        self,
-        raw: Any,
-        devices: Any,
-        shapes: tuple[str, ...],
-        curves: dict[str, RadioCurve],
-        radio: RadioModel,
-        seed: int,
-    ) -> Network | None:
-        """One's own sites, or the built-in country's."""
-        if isinstance(raw, dict) and "file" in raw:
-            _keys(raw, {"file"}, set(), f"{self.path}: sites")
-            table, names = self.file(raw["file"], "sites"), tuple(str(n) for n in devices)
-            return read_sites(table, names, shapes, curves, radio, self.problems)
-        return build(_plan(raw, f"{self.path}: sites"), radio, shapes, seed)
-
-    def service(self, raw: Any, origin: str) -> Service:
-        """A service, its lengths and its day from a trace where it names one."""
-        if not isinstance(raw, dict) or "trace" not in raw:
-            return _service(raw, origin)
-        rest = {key: value for key, value in raw.items() if key != "trace"}
-        for given in ("prompt_tokens", "generated_tokens"):
-            if given in rest:
-                raise ConfigurationError(
-                    f"{origin}: {given} beside a trace", next_step="leave one of the two out"
-                )
-        trace = trace_of(Source(self.file(raw["trace"], origin)), self.problems)
-        if trace is None:
-            return _service(rest | {"prompt_tokens": 1, "generated_tokens": 1}, origin)
-        lengths: dict[str, Any] = {
-            "prompt_tokens": _quantiles(trace.prompt_tokens),
-            "generated_tokens": _quantiles(trace.output_tokens),
+    def _plan(self, raw: Any) -> Plan | None:
+        document, place = self.document, ("sites",)
+        if isinstance(raw, dict) and "builtin" not in raw:
+            step = "give `file: sites.csv`, or `builtin: japan`"
+            document.error(place, "neither file nor builtin", step)
+            return None
+        keys = {f.name for f in fields(Plan)}
+        if not document.keys(raw, place, {"builtin"}, keys):
+            return None
+        if raw["builtin"] != "japan":
+            step = "the built-in country is japan; give `file` for your own"
+            document.error((*place, "builtin"), f"unknown country {shown(raw['builtin'])}", step)
+        numbers = {
+            key: document.number(value, (*place, key))
+            for key, value in raw.items()
+            if key in keys and key != "regions"
         }
-        if len(trace.block_id) and "shared_prefix_tokens" not in rest:
-            lengths["shared_prefix_tokens"] = float(shared_tokens(trace).mean())
-        if trace.span_s >= DAY_S:
-            self.demand[str(rest.get("name", ""))] = _by_minute(trace)
-        return _service(rest | lengths, origin)
-
-
-def _quantiles(counts: NDArray[np.int64]) -> list[float]:
-    return list(from_counts(counts.astype(np.float64)).quantiles)
-
-
-def shared_tokens(trace: Trace) -> NDArray[np.float64]:
-    """(R,) leading tokens of each prompt that an earlier request of the trace had too."""
-    seen: set[int] = set()
-    shared = np.zeros(len(trace))
-    for row in range(len(trace)):
-        mine = trace.block_id[trace.block_start[row] : trace.block_start[row + 1]].tolist()
-        kept = next((i for i, block in enumerate(mine) if block not in seen), len(mine))
-        shared[row] = min(kept * trace.block_tokens, trace.prompt_tokens[row])
-        seen.update(mine)
-    return shared
-
-
-def _by_minute(trace: Trace) -> NDArray[np.float64]:
-    """Requests of each minute of the day over those of a mean one, from whole days, smoothed."""
-    whole = trace.at_s[trace.at_s < trace.span_s // DAY_S * DAY_S]
-    start_s = 0.0 if np.isnan(trace.start_s) else trace.start_s
-    minute = ((whole + start_s) / 60.0).astype(np.int64) % MINUTES
-    counts = np.bincount(minute, minlength=MINUTES).astype(np.float64)
-    wide = np.concatenate((counts[-15:], counts, counts[:15]))
-    smooth: NDArray[np.float64] = np.convolve(wide, np.full(31, 1.0 / 31.0), "valid")
-    return smooth / max(float(smooth.mean()), 1e-12)
-
-
-def _plan(raw: Any, origin: str) -> Plan:
-    _keys(raw, {"builtin"}, {f.name for f in fields(Plan)}, origin)
-    if raw["builtin"] != "japan":
-        raise ConfigurationError(
-            f"{origin}: builtin is {raw['builtin']!r}", next_step="the built-in country is japan"
-        )
-    values = {k: v for k, v in raw.items() if k not in ("builtin", "regions")}
-    numbers = {k: _number(v, f"{origin}.{k}") for k, v in values.items()}
-    regions = tuple(str(r) for r in raw.get("regions", ()))
-    if wrong := [r for r in regions if r not in REGIONS]:
-        raise ConfigurationError(f"{origin}: regions has {wrong[0]!r}", next_step="JP-01 to JP-47")
-    plan = Plan(**numbers, regions=regions)
-    if not (len(REGIONS) <= plan.towers <= TOWERS_LIMIT and plan.towers_per_hub >= 1):
-        raise ConfigurationError(
-            f"{origin}: {plan.towers} towers, {plan.towers_per_hub} a hub",
-            next_step=f"give {len(REGIONS)} to {TOWERS_LIMIT} towers and 1 or more a hub",
-        )
-    return plan
-
-
-def _service(raw: Any, origin: str) -> Service:
-    _keys(
-        raw, {f.name for f in fields(Service) if f.default is MISSING}, _optional(Service), origin
-    )
-    values = dict(raw)
-    for name in ("prompt_tokens", "generated_tokens"):
-        values[name] = _lengths(raw[name], f"{origin}.{name}")
-    for name in ("regions", "kinds"):
-        values[name] = tuple(str(item) for item in raw.get(name, ()))
-    for name, value in values.items():
-        if name not in ("name", "shape", "regions", "kinds", "prompt_tokens", "generated_tokens"):
-            values[name] = _number(value, f"{origin}.{name}")
-    return Service(**values)
-
-
-def _lengths(raw: Any, origin: str) -> TokenLengths:
-    """Quantiles, the name of a table, or one number for every request."""
-    if isinstance(raw, str):
-        if raw not in BY_NAME:
-            raise ConfigurationError(
-                f"{origin} is {raw!r}", next_step=f"name one of {', '.join(BY_NAME)}"
-            )
-        return BY_NAME[raw]
-    if not isinstance(raw, list):
-        return fixed(float(_number(raw, origin)))
-    counts = tuple(float(_number(item, origin)) for item in raw)
-    if len(counts) < 2 or list(counts) != sorted(counts):
-        raise ConfigurationError(f"{origin}: quantiles must rise", next_step="give 2 or more")
-    return TokenLengths(counts)
-
-
-def _record(kind: Any, raw: Any, origin: str) -> Any:
-    """A dataclass of numbers."""
-    required = {f.name for f in fields(kind) if f.default is MISSING}
-    _keys(raw, required, _optional(kind), origin)
-    return kind(**{key: _number(value, f"{origin}.{key}") for key, value in raw.items()})
-
-
-def _optional(kind: Any) -> set[str]:
-    return {f.name for f in fields(kind) if f.default is not MISSING}
-
-
-def _keys(raw: Any, required: set[str], optional: set[str], origin: str) -> None:
-    if not isinstance(raw, dict):
-        raise ConfigurationError(f"{origin}: expected an object, got {type(raw).__name__}")
-    if unknown := sorted(str(key) for key in raw if key not in required | optional):
-        raise ConfigurationError(
-            f"{origin}: unknown key {unknown[0]!r}",
-            next_step=f"known: {', '.join(sorted(required | optional))}",
-        )
-    if missing := sorted(required - set(raw)):
-        raise ConfigurationError(f"{origin}: {missing[0]} is missing", next_step="add it")
-
-
-def _number(raw: Any, origin: str) -> Any:
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not 0 <= raw < float("inf"):
-        raise ConfigurationError(f"{origin} is {raw!r}", next_step="give a number of 0 or more")
-    return raw
+        regions = document.texts(raw["regions"], (*place, "regions")) if "regions" in raw else ()
+        for at, region in enumerate(regions):
+            if region and region not in REGIONS:
+                step = "give JP-01 to JP-47"
+                document.error((*place, "regions", at), f"unknown region {shown(region)}", step)
+        if document.problems.errors:
+            return None
+        plan = replace(Plan(**numbers), regions=regions)  # type: ignore[arg-type]
+        if not (len(REGIONS) <= plan.towers <= TOWERS_LIMIT and plan.towers_per_hub >= 1):
+            what = f"{plan.towers} towers, {plan.towers_per_hub} a hub"
+            step = f"give {len(REGIONS)} to {TOWERS_LIMIT} towers and 1 or more a hub"
+            document.error(place, what, step)
+            return None
+        return plan

@@ -26,7 +26,8 @@ class Network:
         device: (N,) int8, index into the scenario's devices.
         devices: (N,) float64, how many of them the site has.
         cells: (N,) int16, radio cells; 0 where there is no radio.
-        shape: (N,) int8, index into the scenario's radio shapes.
+        shape: (N,) index into the scenario's radio shapes, and beyond them into its own loads;
+            int8, or int32 where there are many of those.
         peak_load: (N,) float64, mean PRB utilisation of its cells in the busiest hour, 0 to 1.
         customers: (N,) float64, who stand under its cells on average.
         regions: names of the regions (ISO 3166-2, `JP-13`).
@@ -41,7 +42,7 @@ class Network:
     device: NDArray[np.int8]
     devices: NDArray[np.float64]
     cells: NDArray[np.int16]
-    shape: NDArray[np.int8]
+    shape: NDArray[np.int8] | NDArray[np.int32]
     peak_load: NDArray[np.float64]
     customers: NDArray[np.float64]
     regions: tuple[str, ...]

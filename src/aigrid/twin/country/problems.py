@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from aigrid.core.errors import ConfigurationError
@@ -11,6 +11,7 @@ from aigrid.core.errors import ConfigurationError
 # Of each kind; more are counted, not kept.
 LIMIT = 50
 SHOWN_CHARACTERS = 60
+OnRead = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Problems:
         facts: what was found, a sentence each, for who looks whether it is what they meant.
         more_errors: not kept.
         more_warnings: not kept.
+        on_read: hears, while a large file is read: its name, bytes read, bytes in all.
     """
 
     limit: int = LIMIT
@@ -57,6 +59,7 @@ class Problems:
     facts: list[str] = field(default_factory=list)
     more_errors: int = 0
     more_warnings: int = 0
+    on_read: OnRead | None = None
 
     def error(
         self, origin: str, line: int, where: str, what: str, next_step: str, times: int = 1
@@ -113,6 +116,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def instead(word: str, known: Iterable[str]) -> str:
     """Next step for an unknown word: the one that was meant, or all that are known."""
-    names = list(known)
+    names = list(dict.fromkeys(known))
     meant = nearest(word, names)
     return f"did you mean {meant}?" if meant else f"known: {', '.join(sorted(names))}"

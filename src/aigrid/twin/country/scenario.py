@@ -90,7 +90,8 @@ class Country:
         network: sites.
         devices: that `network.device` points into.
         services: S of them.
-        radio_shapes: names that `network.shape` points into (`home`, `office`, ...).
+        radio_shapes: names that `network.shape` points into (`home`, `office`, ...); beyond them it
+            points into `own_load`.
         radio: need of compute.
         path: delays.
         money: prices.
@@ -105,7 +106,8 @@ class Country:
         policies: names, in order.
         dials: of `control.policy.Policy`, that differ from its defaults.
         sources: name of a parameter to where it comes from.
-        radio_curves: by radio shape, where it is one's own: (1440,) parts of the busiest minute.
+        own_load: (C, bins) float32, typical days of one's own: mean load of each time of day, from
+            midnight on, over that of the busiest hour.
         demand_curves: by service, where a trace gave it: (1440,) over a mean minute.
         files_sha256: of one's own files; empty where there are none.
     """
@@ -129,6 +131,11 @@ class Country:
     policies: tuple[str, ...] = ("aigrid",)
     dials: dict[str, float] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
-    radio_curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    own_load: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 1440), np.float32))
     demand_curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     files_sha256: str = ""
+
+    def shape_name(self, row: int) -> str:
+        """Name of a site's radio shape; empty where its load is its own."""
+        shape = int(self.network.shape[row])
+        return self.radio_shapes[shape] if shape < len(self.radio_shapes) else ""

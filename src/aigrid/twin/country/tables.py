@@ -1,7 +1,6 @@
 """Tables from CSV or Parquet as columns: known columns only, every value checked, limits on size.
 
-A CSV is read in blocks of rows, so that its text never lies in memory as a whole; names and times
-repeat, so that a text column is kept as its different texts and a number a row.
+Names and times repeat, so that a text column is kept as its different texts and a number a row.
 """
 
 from __future__ import annotations
@@ -9,19 +8,19 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aigrid.twin.country.problems import Problems, instead, shown
 
-BLOCK_ROWS = 65_536
-LINE_LIMIT = 65_536
 TEXT_LIMIT = 200
+# Warnings of one kind that are told one by one.
+FEW = 5
 SEPARATORS = ",;\t"
 PARQUET = (".parquet", ".pq")
 Floats = NDArray[np.float64]
@@ -129,7 +128,9 @@ def read_table(source: Source, columns: Sequence[Column], problems: Problems) ->
 
             table = read_parquet(source, columns, problems)
         else:
-            table = _read_csv(source, columns, problems)
+            from aigrid.twin.country.csv_tables import read_csv
+
+            table = read_csv(source, columns, problems)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         problems.error(origin, 0, "", f"byte {byte:#04x} is not UTF-8", "save it as CSV UTF-8")
@@ -164,9 +165,21 @@ def sha256_of(path: Path) -> str:
 
 
 def match_columns(
-    source: Source, header: Sequence[str], columns: Sequence[Column], problems: Problems
+    source: Source,
+    header: Sequence[str],
+    columns: Sequence[Column],
+    problems: Problems,
+    line: int = 1,
 ) -> dict[str, int]:
-    """Our name of each column that is there, to its place in the file."""
+    """Our name of each column that is there, to its place in the file.
+
+    Args:
+        source: how columns are called, and which to ignore.
+        header: names in the file, which stand in `line`.
+        columns: that are known.
+        problems: hears what is wrong.
+        line: of the file; 0 for none.
+    """
     origin, known = str(source.path), [column.name for column in columns]
     ours = {theirs: name for name, theirs in source.columns.items()}
     found: dict[str, int] = {}
@@ -175,148 +188,17 @@ def match_columns(
         if theirs in source.ignore:
             continue
         if name in found:
-            problems.error(origin, 1, theirs, "the column is there twice", "keep one of them")
+            problems.error(origin, line, theirs, "the column is there twice", "keep one of them")
         elif name in known:
             found[name] = place
         else:
-            step = f"{instead(theirs, known)} Rename it, remove it, or list it under `ignore`"
-            problems.error(origin, 1, theirs, "unknown column", step.replace("  ", " "))
+            step = f"{instead(theirs, known)}; rename or remove it, or `ignore` it in the scenario"
+            problems.error(origin, line, theirs, "unknown column", step)
     for column in columns:
         if column.required and column.name not in found:
             theirs = source.columns.get(column.name, column.name)
-            problems.error(origin, 1, theirs, "the column is missing", "add it")
+            problems.error(origin, line, theirs, "the column is missing", "add it")
     return found
-
-
-def _lines(file: TextIO, origin: str) -> Iterator[str]:
-    number = 0
-    while line := file.readline(LINE_LIMIT):
-        number += 1
-        if len(line) == LINE_LIMIT and not line.endswith("\n"):
-            raise csv.Error(f"line {number} has more than {LINE_LIMIT:,} characters")
-        if line.count('"') % 2:
-            raise csv.Error(f"line {number} has a quote that does not close")
-        yield line
-
-
-def _read_csv(source: Source, columns: Sequence[Column], problems: Problems) -> Table | None:
-    origin = str(source.path)
-    with source.path.open(encoding="utf-8-sig", newline="") as file:
-        lines = _lines(file, origin)
-        first = next(lines, "")
-        separator = max(SEPARATORS, key=first.count)
-        header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
-        if not any(header):
-            problems.error(origin, 1, "", "holds no names of columns", "see docs/SCENARIOS.md")
-            return None
-        places = match_columns(source, header, columns, problems)
-        blocks = [_Cells(column) for column in columns if column.name in places]
-        rows, skipped, kept = 0, [], []
-        for number, row in enumerate(csv.reader(lines, delimiter=separator), start=2):
-            if len(row) == len(header):
-                kept.append(row)
-            else:
-                skipped.append(rows + len(kept))
-                if any(cell.strip() for cell in row):
-                    what = f"{len(row)} values, but {len(header)} columns"
-                    problems.error(origin, number, "", what, "give one value for each column")
-            if len(kept) == BLOCK_ROWS:
-                rows += _take(kept, blocks, places)
-                kept = []
-            if rows + len(kept) > source.rows_limit:
-                what = f"over the limit of {source.rows_limit:,} rows"
-                problems.error(origin, number, "", what, "split the file, or give fewer rows")
-                return None
-        rows += _take(kept, blocks, places)
-    table = Table(
-        origin,
-        rows,
-        {cells.column.name: cells.numbers() for cells in blocks if cells.column.kind != "text"},
-        {cells.column.name: cells.texts() for cells in blocks if cells.column.kind == "text"},
-        1,
-        np.array(skipped, np.int64),
-    )
-    for cells in blocks:
-        cells.tell(table, source, problems)
-    return table
-
-
-def _take(rows: list[list[str]], blocks: list[_Cells], places: dict[str, int]) -> int:
-    if rows:
-        across = list(zip(*rows, strict=True))
-        for cells in blocks:
-            cells.take(across[places[cells.column.name]])
-    return len(rows)
-
-
-class _Cells:
-    """One column while its file is read."""
-
-    def __init__(self, column: Column) -> None:
-        self.column = column
-        self._parts: list[NDArray[Any]] = []
-        self._index: dict[str, int] = {}
-        self._rows = 0
-        self._wrong: list[tuple[int, str]] = []
-        self._more = 0
-
-    def take(self, cells: Sequence[str]) -> None:
-        """A block of rows."""
-        if self.column.kind == "text":
-            index = self._index
-            codes = [index.setdefault(cell.strip(), len(index)) for cell in cells]
-            self._parts.append(np.array(codes, np.int32))
-        else:
-            self._parts.append(self._parsed(cells))
-        self._rows += len(cells)
-
-    def _parsed(self, cells: Sequence[str]) -> Floats:
-        try:
-            values = np.array(cells, np.float64)
-        except ValueError:
-            return np.array([self._number(row, cell) for row, cell in enumerate(cells)])
-        if not np.isfinite(values).all():
-            return np.array([self._number(row, cell) for row, cell in enumerate(cells)])
-        return values
-
-    def _number(self, row: int, cell: str) -> float:
-        if not cell.strip() and not self.column.required:
-            return math.nan
-        try:
-            value = float(cell)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            self._note(self._rows + row, cell.strip())
-            return math.nan
-        return value
-
-    def _note(self, row: int, cell: str) -> None:
-        if len(self._wrong) < 1000:
-            self._wrong.append((row, cell))
-        else:
-            self._more += 1
-
-    def numbers(self) -> Floats:
-        """All rows."""
-        return np.concatenate(self._parts) if self._parts else np.zeros(0)
-
-    def texts(self) -> Texts:
-        """All rows."""
-        code = np.concatenate(self._parts) if self._parts else np.zeros(0, np.int32)
-        return Texts(code, tuple(self._index))
-
-    def tell(self, table: Table, source: Source, problems: Problems) -> None:
-        """Say what is wrong with the values."""
-        name = source.columns.get(self.column.name, self.column.name)
-        if self.column.kind == "text":
-            check_texts(table, self.column, name, problems)
-            return
-        for at, (row, cell) in enumerate(self._wrong):
-            what = f"{shown(cell)} is not a number" if cell else "no value"
-            step = "write 12.5 with a point, no unit" if cell else "give a number in each row"
-            more = self._more if at == 0 else 0
-            problems.error(table.origin, table.line(row), name, what, step, 1 + more)
 
 
 def check_texts(table: Table, column: Column, name: str, problems: Problems) -> None:
@@ -335,6 +217,32 @@ def each(
     for at, row in enumerate(rows[: problems.limit]):
         more = max(len(rows) - problems.limit, 0) if at == 0 else 0
         problems.error(table.origin, table.line(int(row)), name, what, step, 1 + more)
+
+
+def warn_each(
+    table: Table,
+    rows: NDArray[np.integer],
+    name: str,
+    what: Callable[[int], str],
+    step: str,
+    problems: Problems,
+) -> None:
+    """A warning for each of the first few rows, and one for the rest together.
+
+    Args:
+        table: that the rows are of.
+        rows: in order.
+        name: of the column.
+        what: looks odd about a row.
+        step: what to do about it.
+        problems: hears it.
+    """
+    for row in rows[:FEW].tolist():
+        problems.warn(table.origin, table.line(row), name, what(row), step)
+    if len(rows) > FEW:
+        line = table.line(int(rows[FEW]))
+        more = f"{len(rows) - FEW:,} more rows like this, from here on"
+        problems.warn(table.origin, line, name, more, step)
 
 
 def _check_numbers(table: Table, columns: Sequence[Column], problems: Problems) -> None:

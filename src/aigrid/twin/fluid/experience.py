@@ -71,13 +71,25 @@ def load_profile(ground: Ground, tables: RadioTables) -> DailyProfile:
     """Mean and spread of the log of each site's load by time of day."""
     network, spread = ground.network, ground.country.radio.spread
     profile = forecast.empty(len(network), RADIO_BINS)
-    by_bin = tables.log_shapes.reshape(len(tables.log_shapes), RADIO_BINS, -1).mean(axis=2)
+    by_bin = _by_bin(tables)
     level = tables.log_peak - 0.5 * spread * spread + LOG_OFFSET
     for at in range(RADIO_BINS):
         profile.mean[:, at] = np.minimum(level + by_bin[network.shape, at], LOG_OFFSET)
     profile.spread[:] = spread
     profile.seen[:] = SEEN
     return profile
+
+
+def _by_bin(tables: RadioTables) -> Floats:
+    """(shapes + C, RADIO_BINS) mean of the log of the part of the busiest hour's load."""
+    shapes = tables.log_shapes
+    named: Floats = shapes.reshape(len(shapes), RADIO_BINS, -1).mean(axis=2)
+    if not tables.own_load.size:
+        return named
+    own = np.zeros((tables.own_load.shape[1], RADIO_BINS))
+    for minute in range(MINUTES):
+        own[:, minute * RADIO_BINS // MINUTES] += radio.levels_at(tables, minute)[len(named) :]
+    return np.concatenate((named, own * RADIO_BINS / MINUTES))
 
 
 def demand_profile(ground: Ground) -> DailyProfile:

@@ -59,6 +59,7 @@ class RadioTables:
         need: of slots.
         caution: what to keep for the radio a minute ahead.
         log_shapes: (shapes, 1440) log of the part of the busiest hour's load.
+        own_load: (bins, C) of `Country.own_load`, the part itself.
         log_peak: (N,) log of the load in the busiest hour.
         normals: of `chance`.
         numbers: (5,) fixed, per_load, burstiness, memory, spread.
@@ -67,6 +68,7 @@ class RadioTables:
     need: NeedTable
     caution: Caution
     log_shapes: Floats
+    own_load: NDArray[np.float32]
     log_peak: Floats
     normals: NDArray[np.float32]
     numbers: Floats
@@ -89,7 +91,8 @@ def tables_of(country: Country, guard_slots: int) -> RadioTables:
             slow=SLOW,
             guard_slots=guard_slots,
         ),
-        np.log(np.maximum([_shape(country, name) for name in country.radio_shapes], SMALLEST)),
+        np.log(np.maximum([radio_shape(name) for name in country.radio_shapes], SMALLEST)),
+        np.ascontiguousarray(country.own_load.T),
         np.log(np.maximum(country.network.peak_load, SMALLEST)),
         chance.normals(),
         np.array(
@@ -98,9 +101,22 @@ def tables_of(country: Country, guard_slots: int) -> RadioTables:
     )
 
 
-def _shape(country: Country, name: str) -> Floats:
-    own = country.radio_curves.get(name)
-    return radio_shape(name) if own is None else own
+def levels_at(tables: RadioTables, minute: int) -> Floats:
+    """(shapes + C,) log of the part of the busiest hour's load in a minute of the day.
+
+    Loads of one's own are means of equal parts of the day: straight lines join their middles.
+    """
+    named = np.ascontiguousarray(tables.log_shapes[:, minute % MINUTES])
+    bins = len(tables.own_load)
+    if not tables.own_load.size:
+        return named
+    middle = (minute % MINUTES + 0.5) * bins / MINUTES - 0.5
+    before = int(np.floor(middle))
+    after = middle - before
+    load = (1.0 - after) * tables.own_load[before % bins] + after * tables.own_load[
+        (before + 1) % bins
+    ]
+    return np.concatenate((named, np.log(np.maximum(load, SMALLEST))))
 
 
 def rise_spread(spread: float, memory: float, ahead_min: float) -> float:
@@ -144,7 +160,7 @@ def minute_of_radio(
         rows.stop,
         start,
         memory,
-        np.ascontiguousarray(tables.log_shapes[:, minute % MINUTES]),
+        levels_at(tables, minute),
         tables.normals,
         tables.numbers,
         tables.need.survival,

@@ -82,6 +82,7 @@ _CORE = Device(
     capital_usd=100.0,
     source="decision 0011; DDR4-3200",
 )
+RADIO_ONLY = "radio-only"
 SHEET: dict[str, Device] = {device.name: device for device in (*_SHEET, _CORE)}
 
 
@@ -97,6 +98,17 @@ def known(name: str) -> Device:
             next_step=f"use one of {', '.join(SHEET)}, or write its figures into the scenario",
         )
     return SHEET[name]
+
+
+def radio_only(device: Device, usd: float) -> Device:
+    """The device as a computer that does the radio alone, and has no memory for a model."""
+    return replace(
+        device,
+        name=RADIO_ONLY,
+        memory_gb=0.0,
+        capital_usd=usd,
+        source="money.radio_only_tower_usd",
+    )
 
 
 def at_bits(device: Device, bits: int) -> Device:

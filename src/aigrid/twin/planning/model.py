@@ -19,10 +19,10 @@ from aigrid.core.errors import ConfigurationError
 from aigrid.core.site import SITE_KINDS
 from aigrid.twin.country.network import TOWER, Network
 from aigrid.twin.country.scenario import Country
-from aigrid.twin.fluid.demand import DAY_S
+from aigrid.twin.fluid.demand import DAY_S, by_customer
 from aigrid.twin.fluid.responses import PATH_EDGES_MS
 from aigrid.twin.models.money import DAYS_A_YEAR, request_value_usd
-from aigrid.twin.models.shapes import MINUTES, demand_shape
+from aigrid.twin.models.shapes import MINUTES
 from aigrid.twin.planning.options import Options, options_of, paces_of
 from aigrid.twin.planning.terms import OFF, PERIODS, Terms, check
 from aigrid.twin.planning.towers import Towers, tower_types, towers_of
@@ -233,9 +233,7 @@ def _rates(
     bursts = country.bursts * country.burst_min / MINUTES * (country.burst_factor - 1.0)
     mean_factor = 1.0 + bursts
     margin = mean_factor + MARGIN_Z * spread * typical
-    mean = np.stack(
-        [demand_shape(s.shape) * s.requests_per_customer_day / DAY_S for s in country.services]
-    )
+    mean = by_customer(country)
     parts = mean.reshape(len(mean), PERIODS, -1)
     rate = parts.max(axis=2) * margin
     seconds = DAYS_A_YEAR * DAY_S / PERIODS

@@ -15,13 +15,13 @@ from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.fluid.trace import Trace
 from aigrid.twin.models import money
 from aigrid.twin.models.device import Device
+from aigrid.twin.models.devices import radio_only
 from aigrid.twin.models.service import Service
 from aigrid.twin.planning.model import Model
 from aigrid.twin.planning.solution import Solution, carried, extras
 from aigrid.twin.policies import plan_of
 
 POLICY = "aigrid"
-RADIO_ONLY = "radio-only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +89,7 @@ def _radio_only(country: Country, row: int) -> Device:
     """A tower's computer that does the radio, and has no memory for a model."""
     network = country.network
     mean = float(network.devices[(network.device == row) & (network.cells > 0)].mean())
-    return replace(
-        country.devices[row],
-        name=RADIO_ONLY,
-        memory_gb=0.0,
-        capital_usd=country.money.radio_only_tower_usd / max(mean, 1e-9),
-        source="money.radio_only_tower_usd",
-    )
+    return radio_only(country.devices[row], country.money.radio_only_tower_usd / max(mean, 1e-9))
 
 
 def rehearse_plan(

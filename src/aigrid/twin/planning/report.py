@@ -196,6 +196,6 @@ def csv_rows(found: Found) -> list[list[str]]:
         row: list[object] = [n.names[i], SITE_KINDS[n.kind[i]]]
         row += [f"{n.latitude_deg[i]:.6f}", f"{n.longitude_deg[i]:.6f}", n.regions[n.region[i]]]
         row += [parent, country.devices[n.device[i]].name, f"{n.devices[i]:.6g}", int(n.cells[i])]
-        row += [country.radio_shapes[n.shape[i]], f"{n.peak_load[i]:.6g}", f"{n.customers[i]:.6g}"]
+        row += [country.shape_name(i), f"{n.peak_load[i]:.6g}", f"{n.customers[i]:.6g}"]
         rows.append([str(item) for item in row])
     return rows

@@ -120,12 +120,23 @@ def _together(compute: Floats) -> Ints:
     return size
 
 
+def _busiest(country: Country) -> Floats:
+    """(shapes + C, PERIODS) largest part of the busiest hour's load in each period of the day."""
+    shapes = np.stack([radio_shape(name) for name in country.radio_shapes])
+    named = shapes.reshape(len(shapes), PERIODS, -1).max(axis=2)
+    count, bins = country.own_load.shape
+    own = np.zeros((count, PERIODS))
+    for period in range(PERIODS):
+        part = slice(period * bins // PERIODS, -(-(period + 1) * bins // PERIODS))
+        own[:, period] = country.own_load[:, part].max(axis=1, initial=0.0)
+    return np.concatenate((named, own))
+
+
 def _spare(country: Country, rows: Ints, device: Ints, compute: Floats) -> Floats:
     network, radio = country.network, country.radio
     cells = network.cells[rows].astype(np.int64)
     table = need_table(radio, max(int(cells.max(initial=1)), 1))
-    shapes = np.stack([radio_shape(name) for name in country.radio_shapes])
-    busiest = shapes.reshape(len(shapes), PERIODS, -1).max(axis=2)
+    busiest = _busiest(country)
     high = np.exp(radio.spread * LOAD_Z - 0.5 * radio.spread**2)
     load = np.minimum(busiest[network.shape[rows]] * network.peak_load[rows, None] * high, 1.0)
     column = np.ceil(load * table.load_bins).astype(np.int64)
