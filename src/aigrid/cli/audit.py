@@ -39,6 +39,39 @@ def verify(setup: Setup) -> None:
     show(setup, found, said)
 
 
+@audit.command()
+@click.argument("request_id")
+@grid_options
+def prove(setup: Setup, request_id: str) -> None:
+    """Show where request REQUEST_ID ran and under which rule, and that the log says so.
+
+    The id is the header `x-request-id` of its answer; gateways report within seconds.
+    """
+    from urllib.parse import quote
+
+    proof = _get(setup, f"/requests/{quote(request_id, safe='')}")
+    show(setup, proof, _proof(proof))
+
+
+def _proof(proof: dict[str, Any]) -> str:
+    record, line, chain = proof["record"], proof["line"], proof["chain"]
+    places = [f"{p['site']} (region {p['region']}, operator {p['operator']})"
+              for p in record["places"]]  # fmt: skip
+    rows = [
+        ["request", proof["request_id"]],
+        ["tenant", f"{record['tenant']}, key {record['key']}"],
+        ["service", f"{record['service']} {record['package']}".rstrip()],
+        ["rule", record["rule"]],
+        ["ran at", ", then ".join(places) or "no site: it was refused"],
+        ["ended", f"{record['ended']}, status {record['status']}, {_time(record['at_s'])}"],
+        ["tokens", f"{record['prompt_tokens']} in, {record['completion_tokens']} out"],
+        ["line", f"{line['seq']} of {chain['lines']}, hash {line['hash']}"],
+        ["verified", f"every line up to {chain['lines']}, hash {chain['head']}"],
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in rows)
+
+
 def _get(setup: Setup, rest: str) -> Any:
     from aigrid.live.client import ControlClient
 
@@ -46,7 +79,7 @@ def _get(setup: Setup, rest: str) -> Any:
 
 
 def _row(row: dict[str, Any]) -> list[str]:
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row["at_s"]))
+    at = _time(row["at_s"])
     who = " ".join(str(row[part]) for part in ("tenant", "role") if row.get(part))
     hidden = ("seq", "at_s", "kind", "prev", "hash", "tenant", "role", "key")
     what = {name: value for name, value in row.items() if name not in hidden}
@@ -56,4 +89,13 @@ def _row(row: dict[str, Any]) -> list[str]:
         what.pop("action")
         said += [json.dumps(value) for value in what.values()]
         return [str(row["seq"]), at, "call", who, " ".join(part for part in said if part)]
+    if row["kind"] == "request":
+        used = row["usage"]
+        ran = ", ".join(place["site"] for place in used["places"]) or "nowhere"
+        where = f"{row['request_id']} {used['service']} at {ran} ({used['rule']}), {used['ended']}"
+        return [str(row["seq"]), at, "request", used["tenant"], where]
     return [str(row["seq"]), at, row["kind"], who, json.dumps(what)]
+
+
+def _time(at_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at_s))

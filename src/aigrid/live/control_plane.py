@@ -21,6 +21,7 @@ from aigrid.core.errors import AuthenticationError, ConflictError, NotFoundError
 from aigrid.core.events import Event, Heartbeat, ServiceDeployed, ServiceUndeployed, SiteHeld
 from aigrid.core.package import ServiceSpec
 from aigrid.core.state import NO_VERSION, UP
+from aigrid.live.billing_desk import BillingDesk
 from aigrid.live.board import Board
 from aigrid.live.ledger import Deployment, Ledger
 from aigrid.live.paths import GridPaths
@@ -62,6 +63,7 @@ class SiteRecord:
     kind: str
     region: str
     parent: str
+    operator: str
 
 
 class SiteDoor(Protocol):
@@ -106,6 +108,7 @@ class ControlPlane:
     world: LiveWorld = field(init=False)
     recorder: Recorder = field(init=False)
     tenancy: Tenancy = field(init=False)
+    billing: BillingDesk = field(init=False)
     failure: BaseException | None = None
     errors: dict[tuple[str, str], str] = field(default_factory=dict)
     _stopping: bool = False
@@ -116,6 +119,7 @@ class ControlPlane:
         self.ledger = Ledger(self.paths.database)
         self.store = Store(self.paths.store)
         self.tenancy = Tenancy(self.paths, self.tokens.operator)
+        self.billing = BillingDesk(self.tenancy, self.store.catalogue.by_digest)
         self.orchestrator = Orchestrator(Policy())
         self.world = LiveWorld(self.board, time.monotonic)
         self.recorder = Recorder(self.record or self.paths.records, self.orchestrator, self.commit)
@@ -276,7 +280,7 @@ class ControlPlane:
     async def routes_after(self, version: int, wait_s: float) -> dict[str, Any]:
         """The routing table, at once if it is newer than `version`, else as soon as it is."""
         changed = self._new_routes
-        if self.board.routes_version == version and not self._stopping:
+        if self._version() == version and not self._stopping:
             try:
                 await asyncio.wait_for(changed.wait(), wait_s)
             except TimeoutError:
@@ -285,13 +289,31 @@ class ControlPlane:
             return {"version": version}
         return await asyncio.to_thread(self._published)
 
+    def _version(self) -> int:
+        """Of all that gateways hold: grows with every change of routes, or of accounts."""
+        return self.board.routes_version + self.tenancy.accounts.revision()
+
     def _published(self) -> dict[str, Any]:
         return {
-            "version": self.board.routes_version,
+            "version": self._version(),
             "table": self.board.routes.to_dict(),
             "urls": {name: record.url for name, record in list(self.records.items())},
-            "services": [self.describe_service(d) for d in self.ledger.all()],
+            "services": [self._with_price(d) for d in self.ledger.all()],
+            "places": {
+                name: [record.region, record.operator]
+                for name, record in list(self.records.items())
+            },
+            "tenancy": self.tenancy.published() | {"headroom": self.billing.headroom()},
         }
+
+    def _with_price(self, deployment: Deployment) -> dict[str, Any]:
+        terms = self.billing.terms(deployment.digest)
+        price = {
+            "currency": terms.currency,
+            "input_micro": terms.input_micro,
+            "output_micro": terms.output_micro,
+        }
+        return self.describe_service(deployment) | {"price": price}
 
     def describe_service(self, deployment: Deployment) -> dict[str, Any]:
         """A service as gateways and people see it."""

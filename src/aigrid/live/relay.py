@@ -81,6 +81,7 @@ class Journey:
         while not self.relay.ended:
             found = await self._next_site()
             self._site = found.site
+            self.attempt.ran.append(found.site)
             if isinstance(found, Answer):
                 if self.relay.begun and self.attempt.stream:
                     said = f"{self._broke}; {found.site} answered {found.status}"
@@ -191,7 +192,7 @@ class Journey:
 
     def _candidates(self) -> list[str]:
         attempt = self.attempt
-        sites = self.links.mirror.tries(attempt.origin, attempt.service)
+        sites = self.links.mirror.tries(attempt.origin, attempt.service, attempt.rule)
         return sorted(sites, key=self.left.__contains__) if self.left else sites
 
     async def _may_try(self, deadline_s: float) -> bool:

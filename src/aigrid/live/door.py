@@ -1,0 +1,386 @@
+"""The gateway's door: who may come in, how much, how often, and where to.
+
+Everything it knows came with the routing table; it asks no database, and a control plane that is
+away changes nothing. Several gateways share a quota by each taking its part of it, see
+`Door.gateways`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aigrid.control import quota
+from aigrid.control.fair import Item
+from aigrid.control.quota import Bucket
+from aigrid.core.codec import from_plain
+from aigrid.core.errors import (
+    AuthenticationError,
+    InsufficientQuotaError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from aigrid.core.tenancy import DEFAULT_TENANT, MICRO, Tenant, permits
+from aigrid.live.limits import Limits
+from aigrid.live.turnstile import Turnstile
+
+ANSWER_TOKENS = 256
+BYTES_PER_TOKEN = 4
+STREAM_RETRY_S = 1.0
+_MAX_TOKENS = re.compile(rb'"max_(?:completion_)?tokens"\s*:\s*(\d{1,9})')
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What a gateway knows of a key."""
+
+    id: str
+    tenant: str
+    role: str
+    digest: str
+    expires_at_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Account:
+    """One tenant at this gateway.
+
+    Attributes:
+        tenant: its terms.
+        requests: of its requests a minute.
+        tokens: of its tokens a minute.
+        open: requests under way.
+        streams: of these, streamed ones.
+        headroom_micro: of budget and credits, as the control plane last said; None: no limit.
+        unacked_micro: used since then.
+        reserved_micro: that requests under way may cost.
+    """
+
+    tenant: Tenant
+    requests: Bucket
+    tokens: Bucket
+    open: int = 0
+    streams: int = 0
+    headroom_micro: int | None = None
+    unacked_micro: int = 0
+    reserved_micro: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is known of a request before it goes anywhere."""
+
+    service: str
+    stream: bool
+    prompt_tokens: int
+    answer_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """Of both."""
+        return self.prompt_tokens + self.answer_tokens
+
+    @classmethod
+    def of(cls, service: str, stream: bool, body: bytes) -> Ask:
+        """An estimate of its tokens: a fourth of its bytes, and the answer that it allows."""
+        found = _MAX_TOKENS.search(body)
+        answer = int(found[1]) if found else ANSWER_TOKENS
+        return cls(service, stream, len(body) // BYTES_PER_TOKEN, answer)
+
+
+@dataclass(slots=True)
+class Pass:
+    """One request that came in; to be ended once, by `settle` or `refund`.
+
+    Attributes:
+        holder: of the key.
+        account: of its tenant.
+        ask: what it asks for.
+    """
+
+    holder: Holder
+    account: Account
+    ask: Ask
+    _door: Door
+    _reserved_micro: int
+    _item: Item | None = None
+    _over: bool = False
+
+    @property
+    def tenant(self) -> Tenant:
+        """Its terms."""
+        return self.account.tenant
+
+    async def turn(self) -> None:
+        """Wait for a turn at the service's sites.
+
+        Raises:
+            OverloadedError: see `live.turnstile`.
+        """
+        self._item = await self._door.turnstile(self.ask.service).enter(
+            self.tenant, float(self.ask.tokens)
+        )
+
+    def settle(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """The request has ended, having used so much.
+
+        Returns:
+            what it costs, in millionths, rounded up.
+        """
+        door, account = self._door, self.account
+        cost_micro = door.cost_micro(self.ask.service, prompt_tokens, completion_tokens)
+        if self._over:
+            return cost_micro
+        self._end(prompt_tokens + completion_tokens)
+        account.unacked_micro += cost_micro
+        return cost_micro
+
+    def refund(self) -> None:
+        """The request has ended without an answer."""
+        if not self._over:
+            self._end(0)
+
+    def _end(self, used: int) -> None:
+        self._over = True
+        account, door = self.account, self._door
+        account.open -= 1
+        account.streams -= self.ask.stream
+        account.reserved_micro -= self._reserved_micro
+        limit = account.tenant.quota.tokens_per_min
+        if limit >= 0:
+            quota.correct(account.tokens, door.part(limit), float(self.ask.tokens), float(used))
+        if self._item is not None:
+            door.turnstile(self.ask.service).leave(self._item, float(used))
+
+
+@dataclass(slots=True)
+class Door:
+    """Keys, tenants and what they use, at one gateway.
+
+    Attributes:
+        bootstrap: digests of keys of the default tenant; they count until the control plane has
+            said which keys there are.
+        limits: of the data path.
+        gateways: that share every quota; each takes its part.
+        clock_s: monotonic.
+        now_s: Unix time.
+    """
+
+    bootstrap: Iterable[str] = ()
+    limits: Limits = field(default_factory=Limits)
+    gateways: int = 1
+    clock_s: Callable[[], float] = time.monotonic
+    now_s: Callable[[], float] = time.time
+    revision: int = -1
+    refused: dict[str, int] = field(default_factory=dict)
+    _holders: dict[str, Holder] = field(default_factory=dict)
+    _accounts: dict[str, Account] = field(default_factory=dict)
+    _prices: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    _turnstiles: dict[str, Turnstile] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for digest in self.bootstrap:
+            self._holders[digest] = Holder("bootstrap", DEFAULT_TENANT, "consumer", digest)
+        self._accounts[DEFAULT_TENANT] = self._account(Tenant(DEFAULT_TENANT))
+
+    # -- what the control plane says -------------------------------------------------------------
+
+    def install(self, tenancy: dict[str, Any] | None, services: Iterable[dict[str, Any]]) -> None:
+        """Take over keys, tenants and prices; what is counted goes on."""
+        self._prices = {
+            service["name"]: (
+                str(service["price"]["currency"]),
+                int(service["price"]["input_micro"]),
+                int(service["price"]["output_micro"]),
+            )
+            for service in services
+            if "price" in service
+        }
+        if tenancy is None or tenancy["revision"] == self.revision:
+            return
+        accounts = {}
+        for raw in tenancy["tenants"]:
+            tenant: Tenant = from_plain(Tenant, raw, "tenant")
+            account = self._accounts.get(tenant.name)
+            if account is None or account.tenant.quota != tenant.quota:
+                account = self._renewed(tenant, account)
+            account.tenant = tenant
+            accounts[tenant.name] = account
+        holders = (Holder(**raw) for raw in tenancy["keys"])
+        self._holders = {holder.digest: holder for holder in holders}
+        self._accounts = accounts
+        self.revision = tenancy["revision"]
+        self.hear(tenancy.get("headroom", {}))
+
+    def hear(self, headroom: dict[str, int | None]) -> None:
+        """What is left of budgets and credits."""
+        for name, micro in headroom.items():
+            if name in self._accounts:
+                self._accounts[name].headroom_micro = micro
+
+    def acknowledged(self, tenant: str, cost_micro: int) -> None:
+        """What the control plane has counted need not be counted here."""
+        account = self._accounts.get(tenant)
+        if account is not None:
+            account.unacked_micro = max(0, account.unacked_micro - cost_micro)
+
+    def _account(self, tenant: Tenant) -> Account:
+        now_s, terms = self.clock_s(), tenant.quota
+        return Account(
+            tenant,
+            quota.full(self.part(max(0, terms.requests_per_min)), now_s),
+            quota.full(self.part(max(0, terms.tokens_per_min)), now_s),
+        )
+
+    def _renewed(self, tenant: Tenant, old: Account | None) -> Account:
+        """The same account under another quota: passes that are open point to it."""
+        new = self._account(tenant)
+        if old is None:
+            return new
+        old.requests, old.tokens = new.requests, new.tokens
+        return old
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def part(self, limit: int) -> float:
+        """This gateway's part of a quota."""
+        return limit / max(1, self.gateways)
+
+    def know(self, key: str) -> Holder:
+        """Who holds a key.
+
+        Raises:
+            AuthenticationError: nobody, or no longer.
+            PermissionDeniedError: the tenant is suspended, or the role may not ask.
+        """
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        holder = self._holders.get(digest)
+        if (
+            holder is None
+            or not hmac.compare_digest(holder.digest, digest)
+            or (holder.expires_at_s and self.now_s() >= holder.expires_at_s)
+            or holder.tenant not in self._accounts
+        ):
+            raise self._refuse(
+                AuthenticationError(
+                    "the API key is missing or not known to this grid",
+                    next_step="send 'Authorization: Bearer KEY' with the key that `aigrid env`"
+                    " prints, or one of `aigrid key create`",
+                )
+            )
+        if self._accounts[holder.tenant].tenant.suspended:
+            raise self._refuse(
+                PermissionDeniedError(
+                    f"tenant {holder.tenant!r} is suspended", next_step="ask the grid's operator"
+                )
+            )
+        if not permits(holder.role, "infer"):
+            raise self._refuse(PermissionDeniedError(f"role {holder.role!r} may not ask models"))
+        return holder
+
+    def enter(self, holder: Holder, ask: Ask) -> Pass:
+        """Let a request in, against the tenant's quotas.
+
+        Raises:
+            RateLimitError: a quota a minute, or of streams, is used up.
+            InsufficientQuotaError: budget and credits are used up.
+        """
+        account = self._accounts[holder.tenant]
+        cost_micro = self.cost_micro(ask.service, ask.prompt_tokens, ask.answer_tokens)
+        try:
+            self._check_money(account, ask)
+            self._check_streams(account, ask)
+            self._check_rates(account, ask)
+        except (RateLimitError, InsufficientQuotaError) as error:
+            raise self._refuse(error) from None
+        account.open += 1
+        account.streams += ask.stream
+        account.reserved_micro += cost_micro
+        return Pass(holder, account, ask, self, cost_micro)
+
+    def _check_money(self, account: Account, ask: Ask) -> None:
+        left, tenant = account.headroom_micro, account.tenant
+        if left is None and tenant.quota.budget_micro < 0:
+            return
+        currency, *prices = self._prices.get(ask.service, ("", 0, 0))
+        if not any(prices):
+            return
+        if currency != tenant.currency:
+            raise InsufficientQuotaError(
+                f"model {ask.service!r} is priced in {currency}, tenant {tenant.name!r} has a"
+                f" budget in {tenant.currency}",
+                next_step="choose another model",
+            )
+        known = tenant.quota.budget_micro if left is None else left
+        if known - account.unacked_micro - account.reserved_micro <= 0:
+            raise InsufficientQuotaError(
+                f"budget and credits of tenant {tenant.name!r} are used up for this month",
+                next_step="raise the budget with `aigrid tenant set`, or wait for the next month",
+            )
+
+    def _check_streams(self, account: Account, ask: Ask) -> None:
+        limit = account.tenant.quota.streams
+        if ask.stream and limit >= 0 and account.streams >= math.ceil(self.part(limit)):
+            raise RateLimitError(
+                f"tenant {account.tenant.name!r} has {account.streams} streams open here,"
+                f" its quota is {limit}",
+                next_step="end one, or wait",
+                retry_after_s=STREAM_RETRY_S,
+            )
+
+    def _check_rates(self, account: Account, ask: Ask) -> None:
+        terms, now_s = account.tenant.quota, self.clock_s()
+        rates = (
+            ("requests", terms.requests_per_min, account.requests, 1.0),
+            ("tokens", terms.tokens_per_min, account.tokens, float(ask.tokens)),
+        )
+        taken: list[tuple[Bucket, float, float]] = []
+        for what, limit, bucket, amount in rates:
+            if limit < 0:
+                continue
+            wait_s = quota.take(bucket, self.part(limit), amount, now_s)
+            if wait_s > 0.0:
+                for other, per_min, given in taken:
+                    quota.correct(other, per_min, given, 0.0)
+                raise RateLimitError(
+                    f"tenant {account.tenant.name!r} has a quota of {limit:,} {what} a minute",
+                    next_step=f"wait {wait_s:.0f} s" if wait_s < 3600.0 else "ask the operator",
+                    retry_after_s=min(wait_s, 3600.0),
+                )
+            taken.append((bucket, self.part(limit), amount))
+
+    def turnstile(self, service: str) -> Turnstile:
+        """Of a service; made on first use."""
+        if service not in self._turnstiles:
+            limits = self.limits
+            self._turnstiles[service] = Turnstile(
+                service, limits.open_requests, limits.waiting, limits.try_for_s, self.clock_s
+            )
+        return self._turnstiles[service]
+
+    def cost_micro(self, service: str, prompt_tokens: int, completion_tokens: int) -> int:
+        """What so many tokens cost, rounded up: a bound, bills are reckoned elsewhere."""
+        _, price_in, price_out = self._prices.get(service, ("", 0, 0))
+        return -(-(prompt_tokens * price_in + completion_tokens * price_out) // MICRO)
+
+    def quota_headers(self, account: Account) -> dict[str, str]:
+        """What is left a minute, as OpenAI's API says it."""
+        terms, said = account.tenant.quota, {}
+        for what, limit, bucket in (
+            ("requests", terms.requests_per_min, account.requests),
+            ("tokens", terms.tokens_per_min, account.tokens),
+        ):
+            if limit >= 0:
+                said[f"x-ratelimit-limit-{what}"] = str(limit)
+                said[f"x-ratelimit-remaining-{what}"] = str(max(0, int(bucket.level)))
+        return said
+
+    def _refuse(self, error: Any) -> Any:
+        self.refused[error.code] = self.refused.get(error.code, 0) + 1
+        return error
