@@ -359,8 +359,9 @@ class Door:
         """Of a service; made on first use."""
         if service not in self._turnstiles:
             limits = self.limits
+            largest = limits.open_requests + 1  # the forwarder refuses what is beyond
             self._turnstiles[service] = Turnstile(
-                service, limits.open_requests, limits.waiting, limits.try_for_s, self.clock_s
+                service, largest, limits.waiting, limits.try_for_s, self.clock_s
             )
         return self._turnstiles[service]
 

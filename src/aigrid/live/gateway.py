@@ -135,6 +135,7 @@ class Gateway:
             yield
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self.metering.close()
             await self.idempotency.close()
 
