@@ -118,25 +118,38 @@ def test_full_line_sheds_the_lowest_class_and_in_it_who_waits_most() -> None:
     assert {standard, modest} <= {item for line in queue.lines.values() for item in line}
 
 
-@given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 2.0)), max_size=60))
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 2.0), st.integers(0, 99)), max_size=60))
 @settings(max_examples=50)
-def test_window_stays_within_its_bounds(steps: list[tuple[bool, float]]) -> None:
+def test_window_stays_within_its_bounds(steps: list[tuple[bool, float, int]]) -> None:
     found, now_s = window.Window(64.0, 64.0), 0.0
-    for busy, pause_s in steps:
+    for full, pause_s, held in steps:
         now_s += pause_s
-        if busy:
-            window.shrink(found, int(found.size), now_s)
+        if full:
+            window.note_full(found, held, now_s)
+            assert found.size <= max(held, 1)
         else:
             window.grow(found, now_s)
-        assert window.SMALLEST <= found.size <= 64.0
+        assert 1.0 <= found.size <= 64.0
 
 
-def test_window_shrinks_to_what_is_open_and_recovers() -> None:
+def test_window_is_what_sites_hold_and_recovers() -> None:
     found = window.Window(8192.0, 8192.0)
-    window.shrink(found, 100, 0.0)
-    assert found.size == 90.0
-    window.shrink(found, 90, 0.1)
-    assert found.size == 90.0  # heeded a few times a second at most
+    window.note_full(found, 100, 0.0)
+    assert found.size == 100.0
+    for _ in range(100):
+        window.grow(found, 1.0)
+    assert 100.9 < found.size < 101.1  # by one a round of answers
     for number in range(9000):
         window.grow(found, 6.0 + number)
     assert found.size == 8192.0
+
+
+def test_turn_in_vain_costs_nothing_and_keeps_its_place() -> None:
+    queue = FairQueue()
+    first = join(queue, "a", cost=50.0)
+    join(queue, "a")
+    join(queue, "b")
+    assert fair.pop(queue) is first
+    fair.rejoin(queue, first)
+    assert queue.waiting == 3
+    assert fair.pop(queue) is first

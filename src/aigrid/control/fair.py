@@ -64,6 +64,16 @@ def join(queue: FairQueue, new: Item) -> None:
     queue.waiting += 1
 
 
+def rejoin(queue: FairQueue, back: Item) -> None:
+    """Put an item that had its turn in vain before all others of its tenant, as if it had had none.
+
+    Its time in between is not made up for.
+    """
+    correct(queue, back, 0.0)
+    queue.lines.setdefault(back.tenant, deque()).appendleft(back)
+    queue.waiting += 1
+
+
 def leave(queue: FairQueue, gone: Item) -> None:
     """Take an item out that waits no longer; one that is not in line is no error."""
     line = queue.lines.get(gone.tenant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aigrid.core.tenancy import Sovereignty
@@ -23,6 +24,8 @@ class Attempt:
         stream: whether the answer is streamed.
         origin: site that it comes from, or `*`.
         rule: where it may run.
+        again: called where every line was full, with a pause and the time that is left: waits for
+            another turn.
         tried: sites that were tried in vain.
         ran: sites that answered, in order; the last may have ended it.
     """
@@ -34,6 +37,7 @@ class Attempt:
     stream: bool
     origin: str
     rule: Sovereignty = ANYWHERE
+    again: Callable[[float, float], Awaitable[None]] | None = None
     tried: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
 

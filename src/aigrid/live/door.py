@@ -7,6 +7,7 @@ away changes nothing. Several gateways share a quota by each taking its part of 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import math
@@ -126,6 +127,19 @@ class Pass:
         self._item = await self._door.turnstile(self.ask.service).enter(
             self.tenant, float(self.ask.tokens)
         )
+
+    async def again(self, pause_s: float, within_s: float) -> None:
+        """The turn was in vain, since every line was full: wait for another.
+
+        Raises:
+            OverloadedError: see `live.turnstile`.
+        """
+        item, self._item = self._item, None
+        if item is None:
+            await asyncio.sleep(pause_s)
+            return
+        await self._door.turnstile(self.ask.service).again(item, pause_s, within_s)
+        self._item = item
 
     def settle(self, prompt_tokens: int, completion_tokens: int) -> int:
         """The request has ended, having used so much.

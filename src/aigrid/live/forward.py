@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +43,6 @@ class Forwarder:
         token: the grid's token.
         limits: of the data path.
         tls: this gateway's certificate, for sites of other machines.
-        on_busy: hears the service of a request for which a site's line was full.
         open_requests: that have not ended.
     """
 
@@ -51,7 +50,6 @@ class Forwarder:
     token: str
     limits: Limits = field(default_factory=Limits)
     tls: ssl.SSLContext | None = None
-    on_busy: Callable[[str], None] = lambda service: None
     requests: int = 0
     errors: int = 0
     retries: int = 0
@@ -118,12 +116,9 @@ class Forwarder:
                 self.resumed += 1
                 RESUMED.labels(service).inc()
 
-        def on_retry(site: str, reason: TryNextError) -> None:
-            self._note_retry(site, reason)
-            if reason.busy:
-                self.on_busy(attempt.service)
-
-        journey = Journey(attempt, self.links, self.limits, on_retry, self._may_retry, on_end)
+        journey = Journey(
+            attempt, self.links, self.limits, self._note_retry, self._may_retry, on_end
+        )
         return journey
 
     def _count(self, attempt: Attempt) -> None:

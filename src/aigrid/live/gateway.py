@@ -96,7 +96,6 @@ class Gateway:
             self.door, self.mirror.place, self._digest, usage, limits.open_requests
         )
         self.mirror.on_install = self._install
-        self.forwarder.on_busy = lambda service: self.door.turnstile(service).busy()
 
     def _digest(self, service: str) -> str:
         return str(self.mirror.services.get(service, {}).get("digest", ""))
@@ -156,6 +155,7 @@ class Gateway:
             stream=stream,
             origin=request.headers.get("x-aigrid-origin", "*"),
             rule=passed.tenant.sovereignty,
+            again=passed.again,
         )
         key = request.headers.get(idempotency.HEADER)
         try:

@@ -172,7 +172,11 @@ class Journey:
                 return found
             if time.monotonic() > deadline_s:
                 raise self._gave_up(found, limit_s)
-            await asyncio.sleep(retry.pause_s(rounds))
+            pause_s = retry.pause_s(rounds)
+            if found.busy and not begun and self.attempt.again is not None:
+                await self.attempt.again(pause_s, deadline_s - time.monotonic())
+            else:
+                await asyncio.sleep(pause_s)
             rounds += 1
 
     async def _round(
@@ -186,7 +190,7 @@ class Journey:
             try:
                 return await self.links.open(site, attempt, path, body)
             except TryNextError as reason:
-                last = reason
+                last = last if last.busy else reason
                 self._note(site, reason)
         return last
 

@@ -59,16 +59,40 @@ class Turnstile:
             self.open += 1
             return new
         self._line_up(new)
-        turn = self._waiters[new]
+        await self._wait(new, self.wait_s)
+        return new
+
+    async def again(self, item: Item, pause_s: float, within_s: float) -> None:
+        """Every site's line was full: give the turn back, and wait for another.
+
+        Args:
+            item: that had a turn.
+            pause_s: before it is in line again.
+            within_s: it waits so long in all.
+
+        Raises:
+            OverloadedError: see `enter`.
+        """
+        self.open -= 1
+        window.note_full(self.window, self.open, self.clock_s())
+        await asyncio.sleep(pause_s)
+        if not self.queue.waiting and self.open < int(self.window.size):
+            self.open += 1
+            return
+        fair.rejoin(self.queue, item)
+        self._waiters[item] = asyncio.get_running_loop().create_future()
+        await self._wait(item, max(0.0, within_s - pause_s))
+
+    async def _wait(self, item: Item, within_s: float) -> None:
+        turn = self._waiters[item]
         try:
-            async with asyncio.timeout(self.wait_s):
+            async with asyncio.timeout(within_s):
                 await turn
         except BaseException as error:
-            self._step_out(new, turn)
+            self._step_out(item, turn)
             if isinstance(error, TimeoutError):
                 raise self._refusal(f"no turn within {self.wait_s:.0f} s") from error
             raise
-        return new
 
     def _line_up(self, new: Item) -> None:
         if self.queue.waiting >= self.line:
@@ -95,15 +119,14 @@ class Turnstile:
             f"model {self.service!r} is overloaded: {why}", next_step="try again in a moment"
         )
 
-    def busy(self) -> None:
-        """A site's line was full."""
-        window.shrink(self.window, self.open, self.clock_s())
-
     def leave(self, done: Item, used: float) -> None:
         """A request has ended, having taken `used` tokens."""
         self.open -= 1
         fair.correct(self.queue, done, used)
         window.grow(self.window, self.clock_s())
+        self._serve()
+
+    def _serve(self) -> None:
         while self.open < int(self.window.size) and (chosen := fair.pop(self.queue)) is not None:
             waiter = self._waiters.pop(chosen, None)
             if waiter is not None and not waiter.done():
