@@ -12,9 +12,11 @@ from aigrid.core.tenancy import (
     ROLES,
     ApiKey,
     Grant,
+    Place,
     Quota,
     Sovereignty,
     Tenant,
+    Usage,
     permits,
     permits_own,
 )
@@ -52,6 +54,12 @@ def test_odd_quotas_rules_and_grants_are_refused() -> None:
 def test_terms_survive_plain_values() -> None:
     tenant = Tenant("acme", quota=Quota(5, 6, 7, 8), sovereignty=Sovereignty(("jp",), ("own",)))
     assert from_plain(Tenant, to_plain(tenant), "test") == tenant
+
+
+def test_usage_as_plain_values_is_what_the_codec_says() -> None:
+    used = Usage("r", "a", "k", "m", "sha256:0", (Place("s", "jp"), Place("t", "us", "x")))
+    assert used.to_dict() == to_plain(used)
+    assert from_plain(Usage, used.to_dict(), "test") == used
 
 
 def test_rule_is_named_by_what_it_allows() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from aigrid.cli.options import Setup, grid_options
 from aigrid.cli.output import show
 from aigrid.cli.rows import table
+from aigrid.core.errors import NotFoundError
 
 
 @click.group()
@@ -28,10 +30,15 @@ def list_lines(setup: Setup, last: int) -> None:
 
 
 @audit.command()
+@click.option("--log", type=click.Path(path_type=Path), help="A copy of the folder `audit`.")
 @grid_options
-def verify(setup: Setup) -> None:
-    """Check every line of the log; one that was edited, removed or moved is named."""
-    found = _get(setup, "/verify")
+def verify(setup: Setup, log: Path | None) -> None:
+    """Check every line of the log; one that was edited, removed or moved is named.
+
+    Keep the hash that it prints elsewhere: whoever can write the data directory could write the
+    whole log anew. A copy of the log is checked without a grid.
+    """
+    found = _get(setup, "/verify") if log is None else _check(log)
     head = found["head"]
     said = (
         f"{found['lines']} lines, each bound to the one before; the last has hash\n{head['hash']}"
@@ -70,6 +77,17 @@ def _proof(proof: dict[str, Any]) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in rows)
+
+
+def _check(log: Path) -> dict[str, Any]:
+    from aigrid.live.audit import checked
+
+    head, count = {"seq": 0, "hash": ""}, 0
+    for line in checked(log):
+        head, count = {"seq": line["seq"], "hash": line["hash"]}, count + 1
+    if not count:
+        raise NotFoundError(f"{log} holds no audit log", next_step="name a copy of DATA/audit")
+    return {"lines": count, "head": head}
 
 
 def _get(setup: Setup, rest: str) -> Any:

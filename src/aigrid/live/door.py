@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus_client import Counter, Gauge
+
 from aigrid.control import quota
 from aigrid.control.fair import Item
 from aigrid.control.quota import Bucket
@@ -31,6 +33,9 @@ from aigrid.core.tenancy import DEFAULT_TENANT, MICRO, Tenant, permits
 from aigrid.live.limits import Limits
 from aigrid.live.turnstile import Turnstile
 
+REFUSED = Counter("aigrid_gateway_refused_total", "Requests refused at the door", ("code",))
+WAITING = Gauge("aigrid_gateway_waiting", "Requests that wait for their turn", ("service",))
+WINDOW = Gauge("aigrid_gateway_window", "Requests at the sites of a service at most", ("service",))
 ANSWER_TOKENS = 256
 BYTES_PER_TOKEN = 4
 STREAM_RETRY_S = 1.0
@@ -396,6 +401,13 @@ class Door:
                 said[f"x-ratelimit-remaining-{what}"] = str(max(0, int(bucket.level)))
         return said
 
+    def tell_metrics(self) -> None:
+        """Who waits, for Prometheus."""
+        for name, gate in self._turnstiles.items():
+            WAITING.labels(name).set(gate.queue.waiting)
+            WINDOW.labels(name).set(int(gate.window.size))
+
     def _refuse(self, error: Any) -> Any:
+        REFUSED.labels(error.code).inc()
         self.refused[error.code] = self.refused.get(error.code, 0) + 1
         return error

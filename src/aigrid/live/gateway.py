@@ -241,6 +241,7 @@ class Gateway:
         return self.door.know(server.bearer(request))
 
     async def _report(self) -> None:
+        self.door.tell_metrics()
         await self.forwarder.report("gateway", self.forwarder.stats())
 
 

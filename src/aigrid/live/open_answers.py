@@ -17,7 +17,7 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
-from aigrid.core.codec import from_plain, to_plain
+from aigrid.core.codec import from_plain
 from aigrid.core.errors import AigridError, StorageError
 from aigrid.core.tenancy import Usage
 
@@ -67,7 +67,7 @@ class OpenAnswers:
 
     def begin(self, usage: Usage) -> int:
         """Open a slot; -1 where there is none, or the record is too long for one."""
-        body = json.dumps(to_plain(usage)).encode()
+        body = json.dumps(usage.to_dict()).encode()
         if self._map is None or not self._free or len(body) > SLOT_BYTES - _BODY:
             return -1
         slot = self._free.pop()

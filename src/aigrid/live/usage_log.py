@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aigrid.core.codec import to_plain
 from aigrid.core.errors import StorageError, UnavailableError
 from aigrid.core.tenancy import Usage
 from aigrid.live.paths import write_aside
@@ -41,7 +40,7 @@ def event_of(usage: Usage, gateway: str) -> dict[str, Any]:
         "subject": usage.tenant,
         "time": datetime.fromtimestamp(usage.at_s, UTC).isoformat(timespec="milliseconds"),
         "datacontenttype": "application/json",
-        "data": to_plain(usage),
+        "data": usage.to_dict(),
     }
 
 
