@@ -26,7 +26,10 @@ from aigrid.core.errors import ConfigurationError, StorageError
 @click.option("--out", type=click.Path(path_type=Path), help="Write it to a file (PDF: needed).")
 @grid_options
 def invoice(setup: Setup, tenant: str, month: str, form: str, out: Path | None) -> None:
-    """Show what TENANT owes for MONTH (YYYY-MM, UTC), and what its packages earned."""
+    """Show what a tenant owes for a month.
+
+    MONTH is YYYY-MM (UTC). What the tenant's packages earned it stands below.
+    """
     from aigrid.live.client import ControlClient
     from aigrid.store.billing import render
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import math
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -21,7 +19,6 @@ from prometheus_client import Counter, Gauge
 
 from aigrid.control import quota
 from aigrid.control.fair import Item
-from aigrid.control.quota import Bucket
 from aigrid.core.codec import from_plain
 from aigrid.core.errors import (
     AuthenticationError,
@@ -30,74 +27,14 @@ from aigrid.core.errors import (
     RateLimitError,
 )
 from aigrid.core.tenancy import DEFAULT_TENANT, MICRO, Tenant, permits
+from aigrid.live import quotas
 from aigrid.live.limits import Limits
+from aigrid.live.quotas import Account, Ask, Holder, Price
 from aigrid.live.turnstile import Turnstile
 
 REFUSED = Counter("aigrid_gateway_refused_total", "Requests refused at the door", ("code",))
 WAITING = Gauge("aigrid_gateway_waiting", "Requests that wait for their turn", ("service",))
 WINDOW = Gauge("aigrid_gateway_window", "Requests at the sites of a service at most", ("service",))
-ANSWER_TOKENS = 256
-BYTES_PER_TOKEN = 4
-STREAM_RETRY_S = 1.0
-_MAX_TOKENS = re.compile(rb'"max_(?:completion_)?tokens"\s*:\s*(\d{1,9})')
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """What a gateway knows of a key."""
-
-    id: str
-    tenant: str
-    role: str
-    digest: str
-    expires_at_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Account:
-    """One tenant at this gateway.
-
-    Attributes:
-        tenant: its terms.
-        requests: of its requests a minute.
-        tokens: of its tokens a minute.
-        open: requests under way.
-        streams: of these, streamed ones.
-        headroom_micro: of budget and credits, as the control plane last said; None: no limit.
-        unacked_micro: used since then.
-        reserved_micro: that requests under way may cost.
-    """
-
-    tenant: Tenant
-    requests: Bucket
-    tokens: Bucket
-    open: int = 0
-    streams: int = 0
-    headroom_micro: int | None = None
-    unacked_micro: int = 0
-    reserved_micro: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What is known of a request before it goes anywhere."""
-
-    service: str
-    stream: bool
-    prompt_tokens: int
-    answer_tokens: int
-
-    @property
-    def tokens(self) -> int:
-        """Of both."""
-        return self.prompt_tokens + self.answer_tokens
-
-    @classmethod
-    def of(cls, service: str, stream: bool, body: bytes) -> Ask:
-        """An estimate of its tokens: a fourth of its bytes, and the answer that it allows."""
-        found = _MAX_TOKENS.search(body)
-        answer = int(found[1]) if found else ANSWER_TOKENS
-        return cls(service, stream, len(body) // BYTES_PER_TOKEN, answer)
 
 
 @dataclass(slots=True)
@@ -200,7 +137,7 @@ class Door:
     refused: dict[str, int] = field(default_factory=dict)
     _holders: dict[str, Holder] = field(default_factory=dict)
     _accounts: dict[str, Account] = field(default_factory=dict)
-    _prices: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    _prices: dict[str, Price] = field(default_factory=dict)
     _turnstiles: dict[str, Turnstile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -313,66 +250,15 @@ class Door:
         account = self._accounts[holder.tenant]
         cost_micro = self.cost_micro(ask.service, ask.prompt_tokens, ask.answer_tokens)
         try:
-            self._check_money(account, ask)
-            self._check_streams(account, ask)
-            self._check_rates(account, ask)
+            quotas.check_money(account, ask, self._prices.get(ask.service))
+            quotas.check_streams(account, ask, self.part)
+            quotas.take_rates(account, ask, self.part, self.clock_s())
         except (RateLimitError, InsufficientQuotaError) as error:
             raise self._refuse(error) from None
         account.open += 1
         account.streams += ask.stream
         account.reserved_micro += cost_micro
         return Pass(holder, account, ask, self, cost_micro)
-
-    def _check_money(self, account: Account, ask: Ask) -> None:
-        left, tenant = account.headroom_micro, account.tenant
-        if left is None and tenant.quota.budget_micro < 0:
-            return
-        currency, *prices = self._prices.get(ask.service, ("", 0, 0))
-        if not any(prices):
-            return
-        if currency != tenant.currency:
-            raise InsufficientQuotaError(
-                f"model {ask.service!r} is priced in {currency}, tenant {tenant.name!r} has a"
-                f" budget in {tenant.currency}",
-                next_step="choose another model",
-            )
-        known = tenant.quota.budget_micro if left is None else left
-        if known - account.unacked_micro - account.reserved_micro <= 0:
-            raise InsufficientQuotaError(
-                f"budget and credits of tenant {tenant.name!r} are used up for this month",
-                next_step="raise the budget with `aigrid tenant set`, or wait for the next month",
-            )
-
-    def _check_streams(self, account: Account, ask: Ask) -> None:
-        limit = account.tenant.quota.streams
-        if ask.stream and limit >= 0 and account.streams >= math.ceil(self.part(limit)):
-            raise RateLimitError(
-                f"tenant {account.tenant.name!r} has {account.streams} streams open here,"
-                f" its quota is {limit}",
-                next_step="end one, or wait",
-                retry_after_s=STREAM_RETRY_S,
-            )
-
-    def _check_rates(self, account: Account, ask: Ask) -> None:
-        terms, now_s = account.tenant.quota, self.clock_s()
-        rates = (
-            ("requests", terms.requests_per_min, account.requests, 1.0),
-            ("tokens", terms.tokens_per_min, account.tokens, float(ask.tokens)),
-        )
-        taken: list[tuple[Bucket, float, float]] = []
-        for what, limit, bucket, amount in rates:
-            if limit < 0:
-                continue
-            wait_s = quota.take(bucket, self.part(limit), amount, now_s)
-            if wait_s > 0.0:
-                for other, per_min, given in taken:
-                    quota.correct(other, per_min, given, 0.0)
-                raise RateLimitError(
-                    f"tenant {account.tenant.name!r} has a quota of {limit:,} {what} a minute",
-                    next_step=f"wait {wait_s:.0f} s" if wait_s < 3600.0 else "ask the operator",
-                    retry_after_s=min(wait_s, 3600.0),
-                )
-            taken.append((bucket, self.part(limit), amount))
 
     def turnstile(self, service: str) -> Turnstile:
         """Of a service; made on first use."""

@@ -29,12 +29,13 @@ from aigrid.core.errors import AigridError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
 from aigrid.live import fabric, idempotency, server
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
-from aigrid.live.door import Ask, Door, Holder, Pass
+from aigrid.live.door import Door, Pass
 from aigrid.live.forward import Forwarder
 from aigrid.live.idempotency import Idempotency, Kept
 from aigrid.live.limits import Limits
 from aigrid.live.metering import Metering
 from aigrid.live.paths import GridPaths
+from aigrid.live.quotas import Ask, Holder
 from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
 from aigrid.live.wide.certificates import Identity
