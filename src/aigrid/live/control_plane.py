@@ -31,6 +31,8 @@ from aigrid.live.world import LiveWorld
 from aigrid.store.store import Store
 
 DECIDE_TIMEOUT_S = 5.0
+GATEWAY_ASKS_S = 15.0  # a gateway that lives asks at least so often
+SPREAD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,9 @@ class ControlPlane:
     failure: BaseException | None = None
     errors: dict[tuple[str, str], str] = field(default_factory=dict)
     _stopping: bool = False
+    _held: int = -1
+    _asked_s: float = float("-inf")
+    _heard: threading.Condition = field(default_factory=threading.Condition)
     _new_routes: asyncio.Event = field(default_factory=asyncio.Event)
     _gateway_before: tuple[float, int] = (0.0, 0)
 
@@ -129,7 +134,7 @@ class ControlPlane:
         """Decide in a thread of its own while the API serves."""
         loop = asyncio.get_running_loop()
         self.board.on_routes = lambda: _call(loop, self._wake_gateways)
-        self.tenancy.changed = lambda: _call(loop, self._wake_gateways)
+        self.tenancy.changed = lambda: self._spread(loop)
         self.recorder.begin()
         for site, hold in self.ledger.holds().items():
             self.world.post(SiteHeld(site, hold))
@@ -272,6 +277,24 @@ class ControlPlane:
         self._new_routes.set()
         self._new_routes = asyncio.Event()
 
+    def _spread(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have gateways hear of changed accounts; from a worker's thread, which may wait.
+
+        Whoever makes a key and uses it at once shall not be refused; where no gateway asks, the
+        change counts all the same.
+        """
+        version = self._version()
+        _call(loop, self._wake_gateways)
+        with self._heard:
+            if time.monotonic() - self._asked_s < GATEWAY_ASKS_S and not self._stopping:
+                self._heard.wait_for(lambda: self._held >= version, SPREAD_S)
+
+    def _note_held(self, version: int) -> None:
+        """A gateway asks for what is newer than it has."""
+        with self._heard:
+            self._held, self._asked_s = version, time.monotonic()
+            self._heard.notify_all()
+
     def stop_waiting(self) -> None:
         """The process ends: answer long polls at once."""
         self._stopping = True
@@ -279,6 +302,7 @@ class ControlPlane:
 
     async def routes_after(self, version: int, wait_s: float) -> dict[str, Any]:
         """The routing table, at once if it is newer than `version`, else as soon as it is."""
+        self._note_held(version)
         changed = self._new_routes
         if self._version() == version and not self._stopping:
             try:
