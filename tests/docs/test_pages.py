@@ -30,14 +30,15 @@ def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
     return command, words
 
 
-@pytest.mark.parametrize("line", commands("OPERATE.md"))
-def test_every_command_of_the_operators_page_is_one(line: str) -> None:
+@pytest.mark.parametrize("line", commands("OPERATE.md") + commands("BILLING.md"))
+def test_every_command_of_the_pages_is_one(line: str) -> None:
     command, words = resolve(shlex.split(line)[1:])
     command.make_context(command.name, words, obj=None)
 
 
 def test_the_operators_page_has_commands() -> None:
     assert len(commands("OPERATE.md")) > 10
+    assert len(commands("BILLING.md")) > 5
 
 
 def test_every_test_of_the_security_page_exists() -> None:

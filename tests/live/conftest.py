@@ -76,6 +76,7 @@ class FakeControl:
 
     told: list[tuple[str, Any]] = field(default_factory=list)
     answer: dict[str, Any] = field(default_factory=dict)
+    takes_usage: bool = True
 
     def app(self) -> Starlette:
         return Starlette(
@@ -91,7 +92,10 @@ class FakeControl:
         return JSONResponse(self.answer)
 
     async def note(self, request: Request) -> JSONResponse:
-        self.told.append((request.path_params["what"], await request.json()))
+        what, body = request.path_params["what"], await request.json()
+        self.told.append((what, body))
+        if what == "usage" and self.takes_usage:
+            return JSONResponse({"acked": len(body["events"]), "gateways": 1, "headroom": {}})
         return JSONResponse({"share": 1.0, "replicas": {}, "join": True})
 
     def publish(self, urls: dict[str, str], weights: list[float]) -> None:

@@ -153,7 +153,8 @@ def test_site_that_gives_up_its_compute_hands_its_streams_on(rig: RigMaker, why:
     with ThreadPoolExecutor(8) as pool:
         texts = [pool.submit(read_stream, running) for _ in range(8)]
         agent = running.apis["one"].agent
-        until(lambda: agent.replicas.get("m").engine.load().running == 4)
+        load = agent.replicas.get("m").engine.load
+        until(lambda: load().running == 4 and load().tokens_total >= 16)  # all have begun
         if why == "shuts down":
             agent.leave()
         elif why == "is paused":

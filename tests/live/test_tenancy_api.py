@@ -1,51 +1,15 @@
 """Tenants, keys and the audit log as callers of the control plane see them."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from starlette.testclient import TestClient
+from tests.live.desk import OPERATOR, Api, api
 
-from aigrid.core.errors import AigridError
-from aigrid.live import server, tenancy_api
 from aigrid.live.paths import GridPaths, read_secret
 from aigrid.live.tenancy import Tenancy, digest_of
 
-OPERATOR = "op-test"
-
-
-class Api:
-    def __init__(self, data: Path) -> None:
-        paths = GridPaths(data)
-        paths.make()
-        self.now_s = 1_000_000.0
-        self.tenancy = Tenancy(paths, OPERATOR, clock_s=lambda: self.now_s)
-        app = FastAPI()
-        app.add_exception_handler(AigridError, server.refuse)
-        tenancy_api.include(app, self.tenancy)
-        self.client = TestClient(app)
-
-    def call(self, method: str, path: str, body: Any = None, key: str = OPERATOR) -> Any:
-        headers = {"authorization": f"Bearer {key}"}
-        answer = self.client.request(method, f"/control/v1{path}", json=body, headers=headers)
-        return answer.status_code, answer.json()
-
-    def key_of(self, tenant: str, role: str = "consumer") -> dict[str, Any]:
-        status, key = self.call("POST", "/keys", {"tenant": tenant, "role": role})
-        assert status == 200, key
-        return dict(key)
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    made = Api(tmp_path)
-    with made.client:
-        made.call("POST", "/tenants", {"name": "acme"})
-        made.call("POST", "/tenants", {"name": "other"})
-        yield made
+__all__ = ["api"]
 
 
 def test_key_is_shown_once_and_kept_as_a_digest(api: Api, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from aigrid.cli.options import Setup, grid_options
 from aigrid.cli.output import show
 from aigrid.cli.rows import table
+from aigrid.core.errors import NotFoundError
 
 
 @click.group()
@@ -28,15 +30,64 @@ def list_lines(setup: Setup, last: int) -> None:
 
 
 @audit.command()
+@click.option("--log", type=click.Path(path_type=Path), help="A copy of the folder `audit`.")
 @grid_options
-def verify(setup: Setup) -> None:
-    """Check every line of the log; one that was edited, removed or moved is named."""
-    found = _get(setup, "/verify")
+def verify(setup: Setup, log: Path | None) -> None:
+    """Check every line of the log; one that was edited, removed or moved is named.
+
+    Keep the hash that it prints elsewhere: whoever can write the data directory could write the
+    whole log anew. A copy of the log is checked without a grid.
+    """
+    found = _get(setup, "/verify") if log is None else _check(log)
     head = found["head"]
     said = (
         f"{found['lines']} lines, each bound to the one before; the last has hash\n{head['hash']}"
     )
     show(setup, found, said)
+
+
+@audit.command()
+@click.argument("request_id")
+@grid_options
+def prove(setup: Setup, request_id: str) -> None:
+    """Show where request REQUEST_ID ran and under which rule, and that the log says so.
+
+    The id is the header `x-request-id` of its answer; gateways report within seconds.
+    """
+    from urllib.parse import quote
+
+    proof = _get(setup, f"/requests/{quote(request_id, safe='')}")
+    show(setup, proof, _proof(proof))
+
+
+def _proof(proof: dict[str, Any]) -> str:
+    record, line, chain = proof["record"], proof["line"], proof["chain"]
+    places = [f"{p['site']} (region {p['region']}, operator {p['operator']})"
+              for p in record["places"]]  # fmt: skip
+    rows = [
+        ["request", proof["request_id"]],
+        ["tenant", f"{record['tenant']}, key {record['key']}"],
+        ["service", f"{record['service']} {record['package']}".rstrip()],
+        ["rule", record["rule"]],
+        ["ran at", ", then ".join(places) or "no site: it was refused"],
+        ["ended", f"{record['ended']}, status {record['status']}, {_time(record['at_s'])}"],
+        ["tokens", f"{record['prompt_tokens']} in, {record['completion_tokens']} out"],
+        ["line", f"{line['seq']} of {chain['lines']}, hash {line['hash']}"],
+        ["verified", f"every line up to {chain['lines']}, hash {chain['head']}"],
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in rows)
+
+
+def _check(log: Path) -> dict[str, Any]:
+    from aigrid.live.audit import checked
+
+    head, count = {"seq": 0, "hash": ""}, 0
+    for line in checked(log):
+        head, count = {"seq": line["seq"], "hash": line["hash"]}, count + 1
+    if not count:
+        raise NotFoundError(f"{log} holds no audit log", next_step="name a copy of DATA/audit")
+    return {"lines": count, "head": head}
 
 
 def _get(setup: Setup, rest: str) -> Any:
@@ -46,7 +97,7 @@ def _get(setup: Setup, rest: str) -> Any:
 
 
 def _row(row: dict[str, Any]) -> list[str]:
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row["at_s"]))
+    at = _time(row["at_s"])
     who = " ".join(str(row[part]) for part in ("tenant", "role") if row.get(part))
     hidden = ("seq", "at_s", "kind", "prev", "hash", "tenant", "role", "key")
     what = {name: value for name, value in row.items() if name not in hidden}
@@ -56,4 +107,13 @@ def _row(row: dict[str, Any]) -> list[str]:
         what.pop("action")
         said += [json.dumps(value) for value in what.values()]
         return [str(row["seq"]), at, "call", who, " ".join(part for part in said if part)]
+    if row["kind"] == "request":
+        used = row["usage"]
+        ran = ", ".join(place["site"] for place in used["places"]) or "nowhere"
+        where = f"{row['request_id']} {used['service']} at {ran} ({used['rule']}), {used['ended']}"
+        return [str(row["seq"]), at, "request", used["tenant"], where]
     return [str(row["seq"]), at, row["kind"], who, json.dumps(what)]
+
+
+def _time(at_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at_s))

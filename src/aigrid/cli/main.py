@@ -35,6 +35,9 @@ COMMANDS = {
         "aigrid.cli.tenant", "tenant", "Say who may use the grid, how much, and where."
     ),
     "key": LazyCommand("aigrid.cli.key", "key", "Make, list, rotate and revoke keys."),
+    "usage": LazyCommand("aigrid.cli.usage", "usage", "Show what was used in a month."),
+    "invoice": LazyCommand("aigrid.cli.invoice", "invoice", "Show what a tenant owes for a month."),
+    "grant": LazyCommand("aigrid.cli.grant", "grant", "Give free credits."),
     "audit": LazyCommand("aigrid.cli.audit", "audit", "Show and check what was done, and where."),
     "radio": LazyCommand("aigrid.cli.radio", "radio", "Rehearse radio load at a tower."),
     "rehearse": LazyCommand("aigrid.cli.rehearse", "rehearse", "Rehearse a day of a country."),

@@ -53,6 +53,7 @@ def dismiss(setup: Setup, name: str) -> None:
 @click.option("--name", required=True, help="As the invitation says.")
 @click.option("--kind", type=click.Choice(["factory", "hub", "tower"]), required=True)
 @click.option("--region", required=True, help="The unit of residency rules.")
+@click.option("--operator", default="own", show_default=True, help="Who runs it, for rules.")
 @click.option("--host", required=True, help="Address under which gateways reach this machine.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8444, show_default=True)
 @click.option(
@@ -70,6 +71,7 @@ def join(
     name: str,
     kind: str,
     region: str,
+    operator: str,
     host: str,
     port: int,
     listen_port: int,
@@ -97,6 +99,7 @@ def join(
         compute_cores=cores or float(os.cpu_count() or 1),
         memory_mb=memory_mb,
         parent=parent,
+        operator=operator,
     )
     joined = membership.join(token, setup.data, own, host, port, listen_port)
     told = {"site": name, "url": joined.url, "grid": joined.door, "fabric": joined.fabric}

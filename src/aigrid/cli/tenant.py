@@ -44,8 +44,8 @@ def _terms(command: Callable[..., Any]) -> Callable[..., Any]:
                          help="Of sites that may answer (`own`: this grid's); as --region."),
             click.option("--revenue-share", "share_percent", type=click.FloatRange(0.0, 100.0),
                          metavar="PERCENT", help="Of what its packages earn (default: 70)."),
-            click.option("--publisher-key", "publisher_keys", multiple=True, metavar="ID",
-                         help="Signing key of its packages, see `aigrid store show`."),
+            click.option("--publishes", multiple=True, metavar="PACKAGE",
+                         help="Its own package: it may deploy it and earns its share."),
         ]
     ):  # fmt: skip
         command = option(command)
@@ -57,8 +57,8 @@ def _body(given: dict[str, Any]) -> dict[str, Any]:
     for rule in ("regions", "operators"):
         if rule in body:
             body[rule] = [name for name in body[rule] if name != "any"]
-    if "publisher_keys" in body:
-        body["publisher_keys"] = list(body["publisher_keys"])
+    if "publishes" in body:
+        body["publishes"] = list(body["publishes"])
     if "share_percent" in body:
         body["share_bp"] = round(body.pop("share_percent") * 100)
     return body

@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-TAGS_LIMIT = 4096
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
@@ -41,7 +39,7 @@ class FairQueue:
 
     Attributes:
         virtual: time, in cost by weight.
-        ends: of each tenant's last item, in virtual time; absent: not later than `virtual`.
+        ends: of each tenant's last item, in virtual time; of all tenants that ever came.
         lines: of items, a tenant each, none of them empty.
         waiting: items in line.
         arrivals: items that ever came.
@@ -66,6 +64,16 @@ def join(queue: FairQueue, new: Item) -> None:
     queue.waiting += 1
 
 
+def rejoin(queue: FairQueue, back: Item) -> None:
+    """Put an item that had its turn in vain before all others of its tenant, as if it had had none.
+
+    Its time in between is not made up for.
+    """
+    correct(queue, back, 0.0)
+    queue.lines.setdefault(back.tenant, deque()).appendleft(back)
+    queue.waiting += 1
+
+
 def leave(queue: FairQueue, gone: Item) -> None:
     """Take an item out that waits no longer; one that is not in line is no error."""
     line = queue.lines.get(gone.tenant)
@@ -78,8 +86,6 @@ def begin(queue: FairQueue, chosen: Item) -> None:
     """An item gets its turn."""
     start = max(queue.virtual, queue.ends.get(chosen.tenant, 0.0))
     queue.virtual = start
-    if len(queue.ends) >= TAGS_LIMIT:
-        queue.ends = {name: end for name, end in queue.ends.items() if end > start}
     queue.ends[chosen.tenant] = start + chosen.cost / chosen.weight
 
 

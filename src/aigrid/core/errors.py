@@ -146,6 +146,7 @@ class InsufficientQuotaError(AigridError):
     exit_code = 9
     http_status = 429
     code = "insufficient_quota"
+    retry_after_s = 3600.0
 
 
 class UnavailableError(AigridError):

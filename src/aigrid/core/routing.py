@@ -47,6 +47,16 @@ class RoutingTable:
         column = self.services.index(service)
         return self._pairs(row, column) or self._pairs(0, column) or self._anybody(column)
 
+    def everybody(self, service: str) -> list[tuple[str, float]]:
+        """Every site that some origin sends requests for a service to, with its largest weight."""
+        if service not in self.services:
+            return []
+        column, found = self.services.index(service), dict[str, float]()
+        for row in range(len(self.origins)):
+            for site, weight in self._pairs(row, column):
+                found[site] = max(weight, found.get(site, 0.0))
+        return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+
     def _anybody(self, column: int) -> list[tuple[str, float]]:
         rows = np.flatnonzero((self.weight[:, column] > 0.0).any(axis=1))
         return self._pairs(int(rows[0]), column) if len(rows) else []

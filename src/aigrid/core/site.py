@@ -51,6 +51,7 @@ class Site:
         memory_mb: memory for AI services.
         parent: the site above it in the transport network; empty for a root.
         cells: radio cells; empty where there is no radio.
+        operator: who runs it, for rules on sovereignty; `own` is the grid's own operator.
 
     Raises:
         ConfigurationError: an unknown kind, or a number that no site can have.
@@ -65,6 +66,7 @@ class Site:
     memory_mb: int = 1024
     parent: str = ""
     cells: tuple[Cell, ...] = ()
+    operator: str = "own"
 
     def __post_init__(self) -> None:
         if self.kind not in SITE_KINDS:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from aigrid.core.errors import ConfigurationError
 
@@ -27,8 +28,8 @@ CLASS_WEIGHT = {"high": 16, "standard": 4, "batch": 1}
 # What a role may do. `own` actions are about the caller's own tenant alone.
 _PERMITTED: dict[str, tuple[str, ...]] = {
     "operator": ("*",),
-    "publisher": ("status", "infer", "services", "keys.own", "usage.own", "invoice.own"),
-    "consumer": ("infer", "keys.own", "usage.own", "invoice.own"),
+    "publisher": ("status", "infer", "services", "keys.own", "usage.own", "proof.own"),
+    "consumer": ("infer", "keys.own", "usage.own", "proof.own"),
 }
 
 
@@ -122,7 +123,7 @@ class Tenant:
         sovereignty: where.
         currency: of budget, credits and invoices (ISO 4217).
         share_bp: of what its packages earn, in hundredths of a percent: the publisher's part.
-        publisher_keys: identifiers of the signing keys by which its packages are known.
+        publishes: names of the packages that are its own: it may deploy them, and earns its share.
         suspended: every request and call is refused.
         created_at_s: Unix time.
 
@@ -137,7 +138,7 @@ class Tenant:
     sovereignty: Sovereignty = field(default_factory=Sovereignty)
     currency: str = "USD"
     share_bp: int = 7000
-    publisher_keys: tuple[str, ...] = ()
+    publishes: tuple[str, ...] = ()
     suspended: bool = False
     created_at_s: float = 0.0
 
@@ -157,8 +158,8 @@ class Tenant:
             raise ConfigurationError(f"currency {self.currency!r}", next_step="three letters: JPY")
         if not 0 <= self.share_bp <= 10_000:
             raise ConfigurationError(f"revenue share {self.share_bp}", next_step="0 to 10000")
-        if len(self.publisher_keys) > NAMES_LIMIT:
-            raise ConfigurationError(f"{len(self.publisher_keys)} publisher keys")
+        if len(self.publishes) > NAMES_LIMIT:
+            raise ConfigurationError(f"{len(self.publishes)} packages, the limit is {NAMES_LIMIT}")
 
     @property
     def fair_weight(self) -> int:
@@ -274,3 +275,14 @@ class Usage:
     status: int = 200
     ended: str = "whole"
     at_s: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `core.codec.to_plain` gives it, in a tenth of the time: once a request."""
+        places = [
+            {"site": place.site, "region": place.region, "operator": place.operator}
+            for place in self.places
+        ]
+        return {name: getattr(self, name) for name in _USAGE_FIELDS} | {"places": places}
+
+
+_USAGE_FIELDS = tuple(field.name for field in fields(Usage))

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from aigrid.core.tenancy import Sovereignty
 from aigrid.live.frames import Relay
 from aigrid.live.passing import Pieces
+
+ANYWHERE = Sovereignty()
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A request on its way, body untouched; `tried` names the sites that were tried in vain."""
+    """A request on its way, body untouched.
+
+    Attributes:
+        request_id: names it; by it usage is counted.
+        path: of HTTP.
+        body: of the client.
+        service: that it asks for.
+        stream: whether the answer is streamed.
+        origin: site that it comes from, or `*`.
+        rule: where it may run.
+        again: called where every line was full, with a pause and the time that is left: waits for
+            another turn.
+        tried: sites that were tried in vain.
+        ran: sites that answered, in order; the last may have ended it.
+    """
 
     request_id: str
     path: str
@@ -18,7 +36,10 @@ class Attempt:
     service: str
     stream: bool
     origin: str
+    rule: Sovereignty = ANYWHERE
+    again: Callable[[float, float], Awaitable[None]] | None = None
     tried: list[str] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.core.events import SiteLeft
-from aigrid.live import reports, server, status, tenancy_api
+from aigrid.live import billing_api, reports, server, status, tenancy_api
 from aigrid.live.control_plane import ControlPlane, SiteDoor
 from aigrid.live.fabric.link import Kind
+from aigrid.live.tenancy import Caller
 from aigrid.store.served import registry_app
 
 BODY_LIMIT_BYTES = 1024 * 1024
@@ -84,7 +85,8 @@ def control_app(plane: ControlPlane) -> FastAPI:
     app.add_middleware(_BodyLimit)
     _health_routes(app, plane)
     _operator_routes(app, plane)
-    tenancy_api.include(app, plane.tenancy)
+    tenancy_api.include(app, plane.billing)
+    billing_api.include_grid(app, plane.billing, plane.tokens.grid)
     _grid_routes(app, plane)
     app.mount("/", registry_app(plane.store, plane.tokens.grid))
     return app
@@ -149,34 +151,36 @@ def _health_routes(app: FastAPI, plane: ControlPlane) -> None:
 
 
 def _operator_routes(app: FastAPI, plane: ControlPlane) -> None:
-    def operator(request: Request) -> None:
-        plane.tokens.check(server.bearer(request), operator=True)
+    tenancy = plane.tenancy
+    read = [Depends(tenancy_api.allowed(tenancy, "status"))]
+    guard = [Depends(tenancy_api.allowed(tenancy, "sites"))]
+    services = Depends(tenancy_api.allowed(tenancy, "services"))
 
-    guard = [Depends(operator)]
-
-    @app.get("/control/v1/status", dependencies=guard)
+    @app.get("/control/v1/status", dependencies=read)
     def grid_status() -> dict[str, Any]:
         """Sites, services, radio and rates."""
         return status.grid_status(plane)
 
-    @app.get("/control/v1/sites", dependencies=guard)
+    @app.get("/control/v1/sites", dependencies=read)
     def sites() -> list[dict[str, Any]]:
         """The sites alone."""
         return status.site_rows(plane)
 
-    @app.get("/control/v1/routes", dependencies=guard)
+    @app.get("/control/v1/routes", dependencies=read)
     def routes() -> dict[str, Any]:
         """The routing table in force."""
         return {"version": plane.board.routes_version, "routes": status.route_rows(plane)}
 
-    @app.post("/control/v1/services", dependencies=guard)
-    async def deploy(request: DeployRequest) -> dict[str, Any]:
+    @app.post("/control/v1/services")
+    async def deploy(request: DeployRequest, caller: Caller = services) -> dict[str, Any]:
         """Deploy a package, or another version of it."""
+        tenancy.authorise_package(caller, request.reference)
         return plane.describe_service(await plane.deploy(request.reference))
 
-    @app.delete("/control/v1/services/{name}", dependencies=guard)
-    async def undeploy(name: str) -> dict[str, str]:
+    @app.delete("/control/v1/services/{name}")
+    async def undeploy(name: str, caller: Caller = services) -> dict[str, str]:
         """Stop serving it."""
+        tenancy.authorise_package(caller, name)
         await plane.undeploy(name)
         return {"undeployed": name}
 

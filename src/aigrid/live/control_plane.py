@@ -21,6 +21,7 @@ from aigrid.core.errors import AuthenticationError, ConflictError, NotFoundError
 from aigrid.core.events import Event, Heartbeat, ServiceDeployed, ServiceUndeployed, SiteHeld
 from aigrid.core.package import ServiceSpec
 from aigrid.core.state import NO_VERSION, UP
+from aigrid.live.billing_desk import BillingDesk
 from aigrid.live.board import Board
 from aigrid.live.ledger import Deployment, Ledger
 from aigrid.live.paths import GridPaths
@@ -30,6 +31,8 @@ from aigrid.live.world import LiveWorld
 from aigrid.store.store import Store
 
 DECIDE_TIMEOUT_S = 5.0
+GATEWAY_ASKS_S = 15.0  # a gateway that lives asks at least so often
+SPREAD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class SiteRecord:
     kind: str
     region: str
     parent: str
+    operator: str
 
 
 class SiteDoor(Protocol):
@@ -106,9 +110,13 @@ class ControlPlane:
     world: LiveWorld = field(init=False)
     recorder: Recorder = field(init=False)
     tenancy: Tenancy = field(init=False)
+    billing: BillingDesk = field(init=False)
     failure: BaseException | None = None
     errors: dict[tuple[str, str], str] = field(default_factory=dict)
     _stopping: bool = False
+    _held: int = -1
+    _asked_s: float = float("-inf")
+    _heard: threading.Condition = field(default_factory=threading.Condition)
     _new_routes: asyncio.Event = field(default_factory=asyncio.Event)
     _gateway_before: tuple[float, int] = (0.0, 0)
 
@@ -116,6 +124,7 @@ class ControlPlane:
         self.ledger = Ledger(self.paths.database)
         self.store = Store(self.paths.store)
         self.tenancy = Tenancy(self.paths, self.tokens.operator)
+        self.billing = BillingDesk(self.tenancy, self.store.catalogue.by_digest)
         self.orchestrator = Orchestrator(Policy())
         self.world = LiveWorld(self.board, time.monotonic)
         self.recorder = Recorder(self.record or self.paths.records, self.orchestrator, self.commit)
@@ -125,7 +134,7 @@ class ControlPlane:
         """Decide in a thread of its own while the API serves."""
         loop = asyncio.get_running_loop()
         self.board.on_routes = lambda: _call(loop, self._wake_gateways)
-        self.tenancy.changed = lambda: _call(loop, self._wake_gateways)
+        self.tenancy.changed = lambda: self._spread(loop)
         self.recorder.begin()
         for site, hold in self.ledger.holds().items():
             self.world.post(SiteHeld(site, hold))
@@ -268,6 +277,24 @@ class ControlPlane:
         self._new_routes.set()
         self._new_routes = asyncio.Event()
 
+    def _spread(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have gateways hear of changed accounts; from a worker's thread, which may wait.
+
+        Whoever makes a key and uses it at once shall not be refused; where no gateway asks, the
+        change counts all the same.
+        """
+        version = self._version()
+        _call(loop, self._wake_gateways)
+        with self._heard:
+            if time.monotonic() - self._asked_s < GATEWAY_ASKS_S and not self._stopping:
+                self._heard.wait_for(lambda: self._held >= version, SPREAD_S)
+
+    def _note_held(self, version: int) -> None:
+        """A gateway asks for what is newer than it has."""
+        with self._heard:
+            self._held, self._asked_s = version, time.monotonic()
+            self._heard.notify_all()
+
     def stop_waiting(self) -> None:
         """The process ends: answer long polls at once."""
         self._stopping = True
@@ -275,8 +302,9 @@ class ControlPlane:
 
     async def routes_after(self, version: int, wait_s: float) -> dict[str, Any]:
         """The routing table, at once if it is newer than `version`, else as soon as it is."""
+        self._note_held(version)
         changed = self._new_routes
-        if self.board.routes_version == version and not self._stopping:
+        if self._version() == version and not self._stopping:
             try:
                 await asyncio.wait_for(changed.wait(), wait_s)
             except TimeoutError:
@@ -285,13 +313,31 @@ class ControlPlane:
             return {"version": version}
         return await asyncio.to_thread(self._published)
 
+    def _version(self) -> int:
+        """Of all that gateways hold: grows with every change of routes, or of accounts."""
+        return self.board.routes_version + self.tenancy.accounts.revision()
+
     def _published(self) -> dict[str, Any]:
         return {
-            "version": self.board.routes_version,
+            "version": self._version(),
             "table": self.board.routes.to_dict(),
             "urls": {name: record.url for name, record in list(self.records.items())},
-            "services": [self.describe_service(d) for d in self.ledger.all()],
+            "services": [self._with_price(d) for d in self.ledger.all()],
+            "places": {
+                name: [record.region, record.operator]
+                for name, record in list(self.records.items())
+            },
+            "tenancy": self.tenancy.published() | {"headroom": self.billing.headroom()},
         }
+
+    def _with_price(self, deployment: Deployment) -> dict[str, Any]:
+        terms = self.billing.terms(deployment.digest)
+        price = {
+            "currency": terms.currency,
+            "input_micro": terms.input_micro,
+            "output_micro": terms.output_micro,
+        }
+        return self.describe_service(deployment) | {"price": price}
 
     def describe_service(self, deployment: Deployment) -> dict[str, Any]:
         """A service as gateways and people see it."""

@@ -7,8 +7,6 @@ candidate as long as nothing was sent to the client.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 import logging
 import time
@@ -27,14 +25,17 @@ from starlette.routing import Route
 
 from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.codec import from_plain
-from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
+from aigrid.core.errors import AigridError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
 from aigrid.live import fabric, idempotency, server
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
+from aigrid.live.door import Door, Pass
 from aigrid.live.forward import Forwarder
 from aigrid.live.idempotency import Idempotency, Kept
 from aigrid.live.limits import Limits
+from aigrid.live.metering import Metering
 from aigrid.live.paths import GridPaths
+from aigrid.live.quotas import Ask, Holder
 from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
 from aigrid.live.wide.certificates import Identity
@@ -76,6 +77,8 @@ class Gateway:
     mirror: RouteMirror = field(init=False)
     forwarder: Forwarder = field(init=False)
     idempotency: Idempotency = field(init=False)
+    door: Door = field(init=False)
+    metering: Metering = field(init=False)
 
     def __post_init__(self) -> None:
         control_url, token = self.settings.control_url, self.settings.grid_token
@@ -87,6 +90,19 @@ class Gateway:
         data = self.settings.data
         path = data / "idempotency.sqlite" if data is not None else None
         self.idempotency = Idempotency(path, self.settings.limits)
+        limits = self.settings.limits
+        self.door = Door(self.settings.key_digests, limits)
+        usage = data / "usage" if data is not None else None
+        self.metering = Metering(
+            self.door, self.mirror.place, self._digest, usage, limits.open_requests
+        )
+        self.mirror.on_install = self._install
+
+    def _digest(self, service: str) -> str:
+        return str(self.mirror.services.get(service, {}).get("digest", ""))
+
+    def _install(self, answer: dict[str, Any]) -> None:
+        self.door.install(answer.get("tenancy"), answer["services"])
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -111,19 +127,27 @@ class Gateway:
                 asyncio.create_task(self.mirror.follow()),
                 asyncio.create_task(server.every(REPORT_PERIOD_S, self._report)),
                 asyncio.create_task(server.every(DEMAND_PERIOD_S, self.forwarder.tell_demand)),
+                asyncio.create_task(self.metering.sync()),
+                asyncio.create_task(
+                    self.metering.ship(self.settings.control_url, self.settings.grid_token)
+                ),
             ]
             yield
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.metering.close()
             await self.idempotency.close()
 
     # -- handlers ------------------------------------------------------------------------------
 
     async def complete(self, request: Request) -> Response:
         """Chat and text completions, streamed or whole."""
-        owner = self._authenticate(request)
+        holder = self._authenticate(request)
         body = await server.read_body(request, self.settings.limits.body_bytes)
         service, stream = openai_api.peek(body)
+        self.metering.log.check()
+        passed = self.door.enter(holder, Ask.of(service, stream, body))
         attempt = Attempt(
             request_id=f"req-{uuid4().hex}",
             path=request.url.path,
@@ -131,26 +155,46 @@ class Gateway:
             service=service,
             stream=stream,
             origin=request.headers.get("x-aigrid-origin", "*"),
+            rule=passed.tenant.sovereignty,
+            again=passed.again,
         )
         key = request.headers.get(idempotency.HEADER)
-        if key is None:
-            return _respond(request, attempt, await self._execute(request, attempt))
-        return await self._once(request, attempt, owner, key)
+        try:
+            if key is None:
+                answer = await self._execute(request, attempt, passed)
+                response = _respond(request, attempt, answer)
+            else:
+                response = await self._once(request, attempt, passed, key)
+        except BaseException:
+            passed.refund()
+            raise
+        response.headers.update(self.door.quota_headers(passed.account))
+        return response
 
-    async def _execute(self, request: Request, attempt: Attempt) -> Answer | StreamedAnswer:
-        work = _unless_gone(request, self.forwarder.send(attempt))
-        return await self.log.noted(attempt, attempt.origin in self.mirror.urls, work)
+    async def _execute(
+        self, request: Request, attempt: Attempt, passed: Pass
+    ) -> Answer | StreamedAnswer:
+        work = _unless_gone(request, self._send(attempt, passed))
+        noted = self.log.noted(attempt, attempt.origin in self.mirror.urls, work)
+        return await self.metering.metered(passed, attempt, noted)
 
-    async def _once(self, request: Request, attempt: Attempt, owner: str, key: str) -> Response:
+    async def _send(self, attempt: Attempt, passed: Pass) -> Answer | StreamedAnswer:
+        if attempt.service in self.mirror.services:
+            await passed.turn()
+        return await self.forwarder.send(attempt)
+
+    async def _once(self, request: Request, attempt: Attempt, passed: Pass, key: str) -> Response:
         """Execute a request, or say again what was said to it."""
         asked = attempt.path.encode() + b"\n" + attempt.body
+        owner = passed.holder.digest
         claimed = self.idempotency.claim(owner, key, asked, attempt.request_id)
         claim = await _unless_gone(request, claimed)
         attempt = replace(attempt, request_id=claim.request_id)
         if claim.kept is not None:
+            passed.refund()
             return _replay(request, attempt, claim.kept)
         try:
-            answer = await self._execute(request, attempt)
+            answer = await self._execute(request, attempt, passed)
             if isinstance(answer, StreamedAnswer):
                 watched = replace(answer, chunks=self.idempotency.watched(claim, answer))
                 return _respond(request, attempt, watched)
@@ -194,17 +238,11 @@ class Gateway:
 
     # -- parts ---------------------------------------------------------------------------------
 
-    def _authenticate(self, request: Request) -> str:
-        """The digest of the request's key."""
-        digest = hashlib.sha256(server.bearer(request).encode()).hexdigest()
-        if not any(hmac.compare_digest(digest, known) for known in self.settings.key_digests):
-            raise AuthenticationError(
-                "the API key is missing or not known to this grid",
-                next_step="send 'Authorization: Bearer KEY' with the key that `aigrid env` prints",
-            )
-        return digest
+    def _authenticate(self, request: Request) -> Holder:
+        return self.door.know(server.bearer(request))
 
     async def _report(self) -> None:
+        self.door.tell_metrics()
         await self.forwarder.report("gateway", self.forwarder.stats())
 
 

@@ -14,6 +14,8 @@ class Limits:
     Attributes:
         body_bytes: of a request; over it: 413.
         open_requests: that one gateway has open at once; over it: 429.
+        waiting: requests for one service that wait at a gateway for their turn, in fair order;
+            over it: 429 for the lowest class.
         site_queue: jobs that wait in line for one service of a site; over it: 429, and the gateway
             tries the next site.
         connect_s: until a site takes a connection; over it: the next site.
@@ -40,6 +42,7 @@ class Limits:
 
     body_bytes: int = 4 * MIB
     open_requests: int = 8192
+    waiting: int = 1024
     site_queue: int = 256
     connect_s: float = 1.0
     silent_s: float = 1.5

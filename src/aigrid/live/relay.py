@@ -81,6 +81,7 @@ class Journey:
         while not self.relay.ended:
             found = await self._next_site()
             self._site = found.site
+            self.attempt.ran.append(found.site)
             if isinstance(found, Answer):
                 if self.relay.begun and self.attempt.stream:
                     said = f"{self._broke}; {found.site} answered {found.status}"
@@ -171,7 +172,11 @@ class Journey:
                 return found
             if time.monotonic() > deadline_s:
                 raise self._gave_up(found, limit_s)
-            await asyncio.sleep(retry.pause_s(rounds))
+            pause_s = retry.pause_s(rounds)
+            if found.busy and not begun and self.attempt.again is not None:
+                await self.attempt.again(pause_s, deadline_s - time.monotonic())
+            else:
+                await asyncio.sleep(pause_s)
             rounds += 1
 
     async def _round(
@@ -185,13 +190,13 @@ class Journey:
             try:
                 return await self.links.open(site, attempt, path, body)
             except TryNextError as reason:
-                last = reason
+                last = last if last.busy else reason
                 self._note(site, reason)
         return last
 
     def _candidates(self) -> list[str]:
         attempt = self.attempt
-        sites = self.links.mirror.tries(attempt.origin, attempt.service)
+        sites = self.links.mirror.tries(attempt.origin, attempt.service, attempt.rule)
         return sorted(sites, key=self.left.__contains__) if self.left else sites
 
     async def _may_try(self, deadline_s: float) -> bool:

@@ -88,7 +88,13 @@ async def take(plane: ControlPlane, kind: str, body: object) -> dict[str, Any]:
 async def _join(plane: ControlPlane, report: JoinRequest) -> dict[str, Any]:
     site: Site = from_plain(Site, report.site, "join")
     plane.records[site.name] = SiteRecord(
-        report.url, report.pid, report.incarnation, site.kind, site.region, site.parent
+        report.url,
+        report.pid,
+        report.incarnation,
+        site.kind,
+        site.region,
+        site.parent,
+        site.operator,
     )
     plane.board.clear(site.name)
     await plane.handle(SiteJoined(site))

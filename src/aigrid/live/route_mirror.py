@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from aigrid.control import admit
-from aigrid.core.errors import AigridError, NotFoundError
+from aigrid.core.errors import AigridError, NotFoundError, SovereigntyError, UnavailableError
 from aigrid.core.routing import RoutingTable
+from aigrid.core.tenancy import Place, Sovereignty
 from aigrid.live.fabric.by_http import HttpLink
 from aigrid.live.fabric.link import Link
 from aigrid.live.health import Health
 from aigrid.live.outage import Outage
 
 LONG_POLL_S = 10.0
+LOST_S = 10.0
+ANYWHERE = Sovereignty()
 logger = logging.getLogger(__name__)
 
 
@@ -26,6 +31,8 @@ class RouteMirror:
     Attributes:
         control_url: the control plane.
         token: the grid's token.
+        places: where each site stands.
+        on_install: hears what the control plane published.
         link: to the control plane; its own HTTP where None is given.
         health: which replicas are left alone.
     """
@@ -38,8 +45,14 @@ class RouteMirror:
     urls: dict[str, str] = field(default_factory=dict)
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
     in_flight: dict[str, int] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
+    on_install: Callable[[dict[str, Any]], None] | None = None
     health: Health = field(default_factory=Health)
-    _known: dict[tuple[str, str], list[tuple[str, float]]] = field(default_factory=dict)
+    _served: set[tuple[str, Sovereignty]] = field(default_factory=set)
+    _lost_s: dict[tuple[str, Sovereignty], float] = field(default_factory=dict)
+    _known: dict[tuple[str, str, Sovereignty], list[tuple[str, float]]] = field(
+        default_factory=dict
+    )
 
     def install(self, answer: dict[str, Any]) -> None:
         """Take over what the control plane published."""
@@ -49,31 +62,77 @@ class RouteMirror:
                 self.health.forget(site)
         self.urls = answer["urls"]
         self.services = {service["name"]: service for service in answer["services"]}
+        self.places = {name: Place(name, *at) for name, at in answer.get("places", {}).items()}
         self._known.clear()
+        if self.on_install is not None:
+            self.on_install(answer)
         self.version = answer["version"]  # last: what could not be read is asked for again
 
-    def tries(self, origin: str, service: str) -> list[str]:
+    def tries(self, origin: str, service: str, rule: Sovereignty = ANYWHERE) -> list[str]:
         """Sites to try, in order: least loaded for its weight first; none that is left alone.
+
+        Args:
+            origin: site that the request comes from, or `*`.
+            service: that it asks for.
+            rule: where it may run.
 
         Raises:
             NotFoundError: no such service is deployed.
+            SovereigntyError: the rule allows no site of this grid, or none that is to serve it.
+            UnavailableError: sites serve it, but those that the rule allows do not now.
         """
         if service not in self.services:
             raise NotFoundError(
                 f"model {service!r} is not deployed here",
                 next_step=f"deployed: {', '.join(sorted(self.services)) or 'none'}",
             )
-        pairs = self._pairs(origin, service)
+        pairs = self._pairs(origin, service, rule)
         held = [self.in_flight.get(site, 0) for site, _ in pairs]
         order = [pairs[i][0] for i in admit.order([w for _, w in pairs], held)]
         return self.health.admitted(order, service)
 
-    def _pairs(self, origin: str, service: str) -> list[tuple[str, float]]:
-        key = (origin if origin in self.urls else "*", service)
+    def _pairs(self, origin: str, service: str, rule: Sovereignty) -> list[tuple[str, float]]:
+        key = (origin if origin in self.urls else "*", service, rule)
         if key not in self._known:
-            found = self.table.candidates(*key)
-            self._known[key] = [(site, weight) for site, weight in found if site in self.urls]
+            found = self.table.candidates(key[0], service)
+            found = [(site, weight) for site, weight in found if site in self.urls]
+            if rule != ANYWHERE and found:
+                found = self._within(rule, found, service)
+            if not found:
+                return []
+            self._known[key] = found
         return self._known[key]
+
+    def _within(
+        self, rule: Sovereignty, found: list[tuple[str, float]], service: str
+    ) -> list[tuple[str, float]]:
+        """The candidates that a rule allows; any site that serves, where the best are none."""
+        for pairs in (found, self.table.everybody(service)):
+            kept = [(s, w) for s, w in pairs if s in self.urls and self._allows(rule, s)]
+            if kept:
+                self._lost_s.pop((service, rule), None)
+                self._served.add((service, rule))
+                return kept
+        if any(self._allows(rule, site) for site in self.urls):
+            lost_s = self._lost_s.setdefault((service, rule), time.monotonic())
+            if (service, rule) in self._served and time.monotonic() - lost_s < LOST_S:
+                return []  # whoever served it a moment ago comes back, or another does
+            raise UnavailableError(
+                f"rule {rule.name}: no site that it allows serves {service!r} now",
+                next_step="try again in a moment, or ask the grid's operator to deploy it there",
+            )
+        raise SovereigntyError(
+            f"rule {rule.name}: no site of this grid is allowed",
+            next_step="see the sites with `aigrid sites`, change the rule with `aigrid tenant set`",
+        )
+
+    def _allows(self, rule: Sovereignty, site: str) -> bool:
+        place = self.place(site)
+        return rule.allows(place.region, place.operator)
+
+    def place(self, site: str) -> Place:
+        """Where a site stands."""
+        return self.places.get(site) or Place(site, "", "")
 
     @property
     def fabric(self) -> Link:

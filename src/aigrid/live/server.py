@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -15,7 +16,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from aigrid.core.errors import AigridError, AuthenticationError, ConflictError, TooLargeError
+from aigrid.core.errors import (
+    AigridError,
+    AuthenticationError,
+    ConflictError,
+    InsufficientQuotaError,
+    TooLargeError,
+)
 from aigrid.engines.openai_answers import error_body
 from aigrid.live.limits import Limits
 
@@ -163,7 +170,11 @@ def bearer(request: Request) -> str:
 def refuse(request: Request, error: Exception) -> Response:
     """Any AigridError as an OpenAI-style answer; a Starlette exception handler."""
     shown = error if isinstance(error, AigridError) else AigridError("internal error")
-    headers = {"retry-after": "1"} if shown.http_status in (429, 503) else {}
+    headers = {}
+    if shown.http_status in (429, 503):
+        headers["retry-after"] = str(math.ceil(getattr(shown, "retry_after_s", 1.0)))
+    if isinstance(shown, InsufficientQuotaError):
+        headers["x-should-retry"] = "false"  # OpenAI's clients heed it
     if isinstance(shown, AuthenticationError):
         headers["www-authenticate"] = "Bearer"
     if isinstance(shown, TooLargeError):

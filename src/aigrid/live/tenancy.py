@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from aigrid.live.paths import GridPaths, read_secret, write_aside
 from aigrid.store.accounts import Accounts, ended
 from aigrid.store.database import sqlite_url
 
+REPEAT_S = 60.0
+REPEATS_LIMIT = 4096
 DEFAULT_KEY = "key-default"
 SHOWN_LETTERS = 16
 KEY_PREFIX = "sk-aigrid-"
@@ -62,6 +65,8 @@ class Tenancy:
     accounts: Accounts = field(init=False)
     audit: AuditLog = field(init=False)
     _published: dict[str, Any] = field(default_factory=dict)
+    _repeats: dict[tuple[str, ...], tuple[float, int]] = field(default_factory=dict)
+    _tenants: tuple[int, list[Tenant]] = field(default_factory=lambda: (-1, []))
 
     def __post_init__(self) -> None:
         self.accounts = Accounts(self.url or sqlite_url(self.paths.accounts))
@@ -127,6 +132,39 @@ class Tenancy:
                 next_step="use a key with another role",
             )
 
+    def authorise_package(self, caller: Caller, reference: str) -> None:
+        """Let a publisher deploy what is its own; the operator may deploy anything.
+
+        Raises:
+            PermissionDeniedError: it is somebody else's.
+        """
+        name = re.split("[:@]", reference, maxsplit=1)[0]
+        if caller.role != "operator" and name not in self.accounts.tenant(caller.tenant).publishes:
+            raise PermissionDeniedError(
+                f"package {name!r} is not published by tenant {caller.tenant!r}",
+                next_step="ask the operator: aigrid tenant set TENANT --publishes PACKAGE",
+            )
+
+    def worth_noting(self, caller: Caller, call: dict[str, Any]) -> int:
+        """Whether a call gets a line of its own.
+
+        Those that only read, or are nobody's, come by the thousand: what repeats within a minute
+        is counted, and the count stands in the next line.
+
+        Returns:
+            -1 for no; else how often it was repeated since its last line.
+        """
+        key = (caller.key, str(call["method"]), str(call["path"]), str(call.get("query", "")))
+        now_s = self.clock_s()
+        until_s, count = self._repeats.get(key, (0.0, 0))
+        if now_s < until_s:
+            self._repeats[key] = (until_s, count + 1)
+            return -1
+        if len(self._repeats) >= REPEATS_LIMIT:
+            self._repeats.clear()
+        self._repeats[key] = (now_s + REPEAT_S, 0)
+        return count
+
     def note(self, kind: str, entry: dict[str, Any]) -> Head:
         """Write a line of the audit log."""
         return self.audit.append(kind, [entry], self.clock_s())
@@ -135,6 +173,7 @@ class Tenancy:
 
     def create_tenant(self, tenant: Tenant) -> Tenant:
         """Make a tenant; see `store.accounts`."""
+        self._check_packages(tenant)
         made = replace(tenant, created_at_s=self.clock_s())
         self.accounts.add_tenant(made)
         self.changed()
@@ -143,9 +182,23 @@ class Tenancy:
     def change_tenant(self, name: str, change: Callable[[Tenant], Tenant]) -> Tenant:
         """Change a tenant; see `store.accounts`."""
         changed = change(self.accounts.tenant(name))
+        self._check_packages(changed)
         self.accounts.put_tenant(changed)
         self.changed()
         return changed
+
+    def _check_packages(self, tenant: Tenant) -> None:
+        for other in self.accounts.tenants():
+            both = set(other.publishes) & set(tenant.publishes)
+            if other.name != tenant.name and both:
+                raise ConflictError(f"package {min(both)!r} is published by {other.name!r}")
+
+    def tenants(self) -> list[Tenant]:
+        """All tenants, by name; kept while nothing changes."""
+        revision = self.accounts.revision()
+        if self._tenants[0] != revision:
+            self._tenants = (revision, self.accounts.tenants())
+        return self._tenants[1]
 
     # -- keys ----------------------------------------------------------------------------------
 

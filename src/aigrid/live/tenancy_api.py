@@ -14,12 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from aigrid.core.codec import to_plain
 from aigrid.core.errors import AigridError
 from aigrid.core.tenancy import ApiKey, Quota, Sovereignty, Tenant
-from aigrid.live import server
-from aigrid.live.audit import Head, checked
+from aigrid.live import billing_api, server
+from aigrid.live.audit import Head
+from aigrid.live.billing_desk import BillingDesk
 from aigrid.live.tenancy import UNKNOWN, Caller, Tenancy
 
 NOTED_LIMIT = 2048
 Name = Annotated[str, Field(min_length=1, max_length=63)]
+RequestId = Annotated[str, Field(min_length=1, max_length=128)]
 Limit = Annotated[int, Field(ge=-1, le=10**15)]
 
 
@@ -40,7 +42,7 @@ class Terms(_Strict):
     operators: Annotated[list[Name], Field(max_length=64)] | None = None
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
     share_bp: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    publisher_keys: Annotated[list[Name], Field(max_length=64)] | None = None
+    publishes: Annotated[list[Name], Field(max_length=64)] | None = None
 
     def change(self, tenant: Tenant) -> Tenant:
         """The tenant under these terms."""
@@ -101,13 +103,14 @@ def allowed(tenancy: Tenancy, action: str) -> Check:
             if not action.endswith(".own"):
                 tenancy.authorise(caller, action)
         except AigridError as error:
-            await _note(tenancy, "call", call | _who(caller) | {"status": error.http_status})
+            await _note_call(tenancy, caller, call, error.http_status)
             raise
-        head = await _note(tenancy, "call", call | _who(caller) | {"status": 0})
+        head = await _note_call(tenancy, caller, call, 0)
         try:
             yield caller
         except AigridError as error:
-            await _note(tenancy, "result", {"of": head.seq, "status": error.http_status})
+            if head is not None:
+                await _note(tenancy, "result", {"of": head.seq, "status": error.http_status})
             raise
 
     return check
@@ -127,6 +130,19 @@ async def _asked(request: Request) -> dict[str, Any]:
     return {"body": asked if len(body) <= NOTED_LIMIT else f"{len(body)} bytes"}
 
 
+async def _note_call(
+    tenancy: Tenancy, caller: Caller, call: dict[str, Any], status: int
+) -> Head | None:
+    """Write a call down before it is executed; what only reads, once a minute."""
+    entry = call | _who(caller) | {"status": status}
+    if call["method"] in ("GET", "HEAD") or not caller.key:
+        repeated = tenancy.worth_noting(caller, call)
+        if repeated < 0:
+            return None
+        entry |= {"repeated": repeated} if repeated else {}
+    return await _note(tenancy, "call", entry)
+
+
 def _who(caller: Caller) -> dict[str, str]:
     return {"tenant": caller.tenant, "role": caller.role, "key": caller.key}
 
@@ -135,11 +151,12 @@ async def _note(tenancy: Tenancy, kind: str, entry: dict[str, Any]) -> Head:
     return await asyncio.to_thread(tenancy.note, kind, entry)
 
 
-def include(app: FastAPI, tenancy: Tenancy) -> None:
+def include(app: FastAPI, desk: BillingDesk) -> None:
     """Add the routes."""
-    _tenant_routes(app, tenancy)
-    _key_routes(app, tenancy)
-    _audit_routes(app, tenancy)
+    _tenant_routes(app, desk.tenancy)
+    _key_routes(app, desk.tenancy)
+    _audit_routes(app, desk)
+    billing_api.include(app, desk, allowed)
 
 
 def _tenant_routes(app: FastAPI, tenancy: Tenancy) -> None:
@@ -202,8 +219,10 @@ def _key_routes(app: FastAPI, tenancy: Tenancy) -> None:
         return _key(key) | {"key": secret, "replaces": _key(old)}
 
 
-def _audit_routes(app: FastAPI, tenancy: Tenancy) -> None:
+def _audit_routes(app: FastAPI, desk: BillingDesk) -> None:
+    tenancy = desk.tenancy
     operator = [Depends(allowed(tenancy, "audit"))]
+    own = Depends(allowed(tenancy, "proof.own"))
 
     @app.get("/control/v1/audit", dependencies=operator)
     def lines(last: Annotated[int, Field(ge=1, le=10_000)] = 50) -> list[dict[str, Any]]:
@@ -213,9 +232,14 @@ def _audit_routes(app: FastAPI, tenancy: Tenancy) -> None:
     @app.get("/control/v1/audit/verify", dependencies=operator)
     def verify() -> dict[str, Any]:
         """Check every line."""
-        head = tenancy.audit.head
-        count = sum(1 for _ in checked(tenancy.audit.folder, head))
+        count, head = desk.verify()
         return {"lines": count, "head": {"seq": head.seq, "hash": head.hash}}
+
+    @app.get("/control/v1/audit/requests/{request_id}")
+    def prove(request_id: RequestId, caller: Caller = own) -> dict[str, Any]:
+        """Where a request ran, under which rule, and that the log says so."""
+        tenancy.authorise(caller, "proof", desk.owner(request_id))
+        return desk.prove(request_id)
 
 
 def _plain(tenant: Tenant) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""From usage records to invoices: exact, in integers. The rules stand in docs/BILLING.md."""
