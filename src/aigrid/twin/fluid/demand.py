@@ -50,8 +50,8 @@ def by_customer(country: Country) -> Floats:
     """(S, 1440) requests a second and customer, by minute of the day."""
     own = country.demand_curves
     curves = [own[s.name] if s.name in own else demand_shape(s.shape) for s in country.services]
-    wanted = [s.requests_per_customer_day / DAY_S for s in country.services]
-    return np.stack([curve * rate for curve, rate in zip(curves, wanted, strict=True)])
+    wanted = [s.requests_per_customer_day for s in country.services]
+    return np.stack([curve * rate / DAY_S for curve, rate in zip(curves, wanted, strict=True)])
 
 
 def minute_of_demand(
