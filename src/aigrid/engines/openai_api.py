@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -198,7 +199,7 @@ def peek(body: bytes) -> tuple[str, bool]:
     Raises:
         InvalidRequestError: not a JSON object, or no model named.
     """
-    raw = _decode(body)
+    raw = _decode_fast(body)
     model, stream = raw.get("model"), raw.get("stream")
     if not isinstance(model, str) or not model:
         raise RequestFieldError(
@@ -252,6 +253,15 @@ def _parse(kind: type[Any], body: bytes) -> Any:
         return kind.model_validate(raw)
     except ValidationError as error:
         raise _field_error(kind, error) from error
+
+
+def _decode_fast(body: bytes) -> dict[str, Any]:
+    """As `_decode`, several times faster where nothing is wrong."""
+    try:
+        raw = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return _decode(body)  # it knows more encodings, and says what is wrong
+    return raw if isinstance(raw, dict) else _decode(body)
 
 
 def _decode(body: bytes) -> dict[str, Any]:

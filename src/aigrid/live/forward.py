@@ -25,6 +25,7 @@ from aigrid.live.limits import Limits
 from aigrid.live.links import Links
 from aigrid.live.relay import Journey
 from aigrid.live.route_mirror import RouteMirror
+from aigrid.live.wires import Wires
 
 REPORTS_LIMIT = 64
 logger = logging.getLogger(__name__)
@@ -58,30 +59,36 @@ class Forwarder:
     reports: set[asyncio.Task[None]] = field(default_factory=set)
     asked: Asked = field(default_factory=Asked)
     links: Links = field(init=False)
+    _children: dict[tuple[str, str], Counter] = field(default_factory=dict)
     budget: RetryBudget = field(init=False)
     policy: RetryPolicy = field(init=False)
 
     def __post_init__(self) -> None:
         limits = self.limits
-        self.links = Links(self.mirror, self.token, limits)
+        wires = Wires(limits.silent_s, limits.connect_s)
+        self.links = Links(self.mirror, self.token, limits, wires)
         self.policy = RetryPolicy(limits.retry_share, limits.retry_burst, limits.retry_per_s)
         self.budget = RetryBudget(float(limits.retry_burst), time.monotonic())
         self.mirror.health.on_gone = self._tell_gone
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Hold the connection pool for as long as the gateway serves."""
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self.limits.connect_s, sock_read=self.limits.silent_s
-        )
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=self.tls or True)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            self.links.session = session
-            probing = asyncio.create_task(self.mirror.health.probe(session, self._urls))
+    async def open(self) -> AsyncIterator[None]:
+        """Hold the connections for as long as the gateway serves."""
+        wires = self.links.wires
+        wires.tls = self.tls
+        connector = aiohttp.TCPConnector(ssl=self.tls or True)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            health = self.mirror.health
+            tasks = [
+                asyncio.create_task(wires.watch()),
+                asyncio.create_task(health.probe(session, self._urls)),
+            ]
             try:
-                yield session
+                yield
             finally:
-                probing.cancel()
+                for task in tasks:
+                    task.cancel()
+                wires.close()
 
     def _urls(self) -> dict[str, str]:
         return self.mirror.urls
@@ -111,7 +118,7 @@ class Forwarder:
             self.open_requests -= 1
             self.errors += status in ("failed", "broken")
             service = attempt.service if attempt.service in self.mirror.services else ""
-            REQUESTS.labels(service, status).inc()
+            self._ended(service, status)
             if journey.resumes:
                 self.resumed += 1
                 RESUMED.labels(service).inc()
@@ -120,6 +127,12 @@ class Forwarder:
             attempt, self.links, self.limits, self._note_retry, self._may_retry, on_end
         )
         return journey
+
+    def _ended(self, service: str, status: str) -> None:
+        child = self._children.get((service, status))
+        if child is None:
+            child = self._children[service, status] = REQUESTS.labels(service, status)
+        child.inc()
 
     def _count(self, attempt: Attempt) -> None:
         """Note who asks for what."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -35,6 +35,7 @@ from aigrid.live.idempotency import Idempotency, Kept
 from aigrid.live.limits import Limits
 from aigrid.live.metering import Metering
 from aigrid.live.paths import GridPaths
+from aigrid.live.presence import while_here
 from aigrid.live.quotas import Ask, Holder
 from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
@@ -106,7 +107,7 @@ class Gateway:
 
     def app(self) -> Starlette:
         """The ASGI application."""
-        return Starlette(
+        app = server.DirectApp(
             routes=[
                 Route("/v1/chat/completions", self.complete, methods=["POST"]),
                 Route("/v1/completions", self.complete, methods=["POST"]),
@@ -119,6 +120,8 @@ class Gateway:
             exception_handlers={AigridError: server.refuse, 404: _no_such_path, 405: _bad_method},
             lifespan=self._lifespan,
         )
+        app.direct = {"/v1/chat/completions": self.complete, "/v1/completions": self.complete}
+        return app
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -149,7 +152,7 @@ class Gateway:
         self.metering.log.check()
         passed = self.door.enter(holder, Ask.of(service, stream, body))
         attempt = Attempt(
-            request_id=f"req-{uuid4().hex}",
+            request_id=f"req-{os.urandom(16).hex()}",
             path=request.url.path,
             body=body,
             service=service,
@@ -168,13 +171,14 @@ class Gateway:
         except BaseException:
             passed.refund()
             raise
-        response.headers.update(self.door.quota_headers(passed.account))
+        if left := self.door.quota_headers(passed.account):
+            response.headers.update(left)
         return response
 
     async def _execute(
         self, request: Request, attempt: Attempt, passed: Pass
     ) -> Answer | StreamedAnswer:
-        work = _unless_gone(request, self._send(attempt, passed))
+        work = while_here(request.scope, self._send(attempt, passed))
         noted = self.log.noted(attempt, attempt.origin in self.mirror.urls, work)
         return await self.metering.metered(passed, attempt, noted)
 
@@ -188,7 +192,7 @@ class Gateway:
         asked = attempt.path.encode() + b"\n" + attempt.body
         owner = passed.holder.digest
         claimed = self.idempotency.claim(owner, key, asked, attempt.request_id)
-        claim = await _unless_gone(request, claimed)
+        claim = await while_here(request.scope, claimed)
         attempt = replace(attempt, request_id=claim.request_id)
         if claim.kept is not None:
             passed.refund()
@@ -243,6 +247,7 @@ class Gateway:
 
     async def _report(self) -> None:
         self.door.tell_metrics()
+        self.forwarder.links.tell_metrics()
         await self.forwarder.report("gateway", self.forwarder.stats())
 
 
@@ -281,21 +286,6 @@ def _model_card(service: dict[str, Any]) -> dict[str, Any]:
         "version": service["version"],
         "digest": service["digest"],
     }
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, but give up when the client hangs up first, so that its place is freed."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(request.receive())
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return await task
-        raise UnavailableError("the client left before the answer", next_step="send it again")
-    finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
 
 
 async def _no_such_path(request: Request, error: Exception) -> Response:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-import aiohttp
 from prometheus_client import Gauge
 
 from aigrid.live.attempt import Answer, Attempt, TryNextError
@@ -14,8 +11,11 @@ from aigrid.live.frames import FRAMED_HEADER, PACKAGE_HEADER, USAGE_HEADER
 from aigrid.live.generation import MOVABLE
 from aigrid.live.limits import Limits
 from aigrid.live.route_mirror import RouteMirror
+from aigrid.live.wires import Wire, Wires
 
 FAULTY = (500, 502, 504)
+_USAGE, _PACKAGE = USAGE_HEADER.encode(), PACKAGE_HEADER.encode()
+EVENT_STREAM = b"text/event-stream"
 IN_FLIGHT = Gauge("aigrid_gateway_in_flight", "Requests open at a site", ("site",))
 
 
@@ -38,7 +38,6 @@ class Flight:
 
     def _add(self, number: int) -> None:
         self.counts[self.site] = self.counts.get(self.site, 0) + number
-        IN_FLIGHT.labels(self.site).set(self.counts[self.site])
 
 
 @dataclass(slots=True)
@@ -47,31 +46,35 @@ class Link:
 
     Attributes:
         site: that sends it.
-        response: of HTTP.
+        wire: over which it comes.
         flight: ends with it.
     """
 
     site: str
-    response: aiohttp.ClientResponse
+    wire: Wire
     flight: Flight
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """What the site sends.
+    async def read(self) -> bytes:
+        """The next piece that the site sends.
 
         Raises:
             TryNextError: it broke off, or is silent, or ended; a whole answer is read no further.
         """
-        content = self.response.content
         try:
-            while piece := await content.readany():
-                yield piece
-        except (TimeoutError, aiohttp.ClientError) as error:
+            piece = await self.wire.read()
+        except OSError as error:
             raise _gone("broke off", error) from error
-        raise TryNextError("ended in mid-answer", unreachable=True)
+        if not piece:
+            raise TryNextError("ended in mid-answer", unreachable=True)
+        return piece
 
-    def close(self) -> None:
-        """Leave the site; its place there is freed."""
-        self.response.close()
+    def close(self, *, ended: bool = False) -> None:
+        """Leave the site; its place there is freed.
+
+        Args:
+            ended: it has said all that counts.
+        """
+        self.wire.leave(drain=ended)
         self.flight.land()
 
 
@@ -83,13 +86,25 @@ class Links:
         mirror: knows where sites answer, and counts what is open there.
         token: the grid's token.
         limits: how long a site may be silent.
-        session: connections to sites.
+        wires: connections to sites.
     """
 
     mirror: RouteMirror
     token: str
     limits: Limits
-    session: aiohttp.ClientSession | None = field(default=None)
+    wires: Wires
+    _head: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._head = (
+            f"authorization: Bearer {self.token}\r\ncontent-type: application/json\r\n"
+            f"{FRAMED_HEADER}: 1\r\nx-request-id: "
+        ).encode()
+
+    def tell_metrics(self) -> None:
+        """What is open where, for Prometheus."""
+        for site, number in self.mirror.in_flight.items():
+            IN_FLIGHT.labels(site).set(number)
 
     async def open(self, site: str, attempt: Attempt, path: str, body: bytes) -> Link | Answer:
         """Send a request; what comes back: a whole answer, or one in pieces.
@@ -102,16 +117,16 @@ class Links:
         health.begin(site, service)
         link: Link | None = None
         try:
-            response = await self._post(site, attempt, path, body)
-            if response.status in MOVABLE:
-                status = response.status
-                response.release()
+            wire = await self._post(site, attempt, path, body)
+            status = wire.status
+            if status in MOVABLE:
+                wire.leave(drain=True)
                 raise TryNextError(f"status {status}", busy=status == 429, faulty=status in FAULTY)
-            if response.content_type == "text/event-stream":
-                link = Link(site, response, flight)
+            if wire.headers.get(b"content-type", b"").startswith(EVENT_STREAM):
+                link = Link(site, wire, flight)
                 found: Link | Answer = link
             else:
-                found = await self._whole(site, response)
+                found = await self._whole(site, wire)
             health.succeed(site, service)
             return found
         except TryNextError as reason:
@@ -124,42 +139,32 @@ class Links:
             if link is None:
                 flight.land()
 
-    async def _post(
-        self, site: str, attempt: Attempt, path: str, body: bytes
-    ) -> aiohttp.ClientResponse:
-        assert self.session is not None
+    async def _post(self, site: str, attempt: Attempt, path: str, body: bytes) -> Wire:
         limits = self.limits
+        within_s = limits.silent_s + len(body) / limits.upload_bytes_s
+        head = self._head + attempt.request_id.encode() + b"\r\n"
         try:
-            async with asyncio.timeout(limits.silent_s + len(body) / limits.upload_bytes_s):
-                return await self.session.post(
-                    self.mirror.urls[site] + path,
-                    data=body,
-                    headers={
-                        "authorization": f"Bearer {self.token}",
-                        "content-type": "application/json",
-                        "x-request-id": attempt.request_id,
-                        FRAMED_HEADER: "1",
-                    },
-                )
-        except (KeyError, TimeoutError, aiohttp.ClientError) as error:
+            return await self.wires.post(self.mirror.urls[site], path, head, body, within_s)
+        except (KeyError, OSError, ValueError) as error:
             raise _gone("is not to be had", error) from error
 
-    async def _whole(self, site: str, response: aiohttp.ClientResponse) -> Answer:
+    async def _whole(self, site: str, wire: Wire) -> Answer:
         parts, size = [], 0
         try:
-            while piece := await response.content.readany():
+            while piece := await wire.read():
                 parts.append(piece)
                 size += len(piece)
                 if size > self.limits.answer_bytes:
-                    response.close()
                     raise TryNextError(f"answer of over {self.limits.answer_bytes} bytes")
-        except (TimeoutError, aiohttp.ClientError) as error:
+        except OSError as error:
             raise _gone("broke off", error) from error
-        headers = response.headers
-        prompt, _, made = headers.get(USAGE_HEADER, "").partition(" ")
+        finally:
+            wire.leave()
+        headers = wire.headers
+        prompt, _, made = headers.get(_USAGE, b"").partition(b" ")
         usage = (int(prompt), int(made)) if prompt.isdigit() and made.isdigit() else None
-        package = headers.get(PACKAGE_HEADER, "")
-        return Answer(site, response.status, b"".join(parts), {}, usage, package)
+        package = headers.get(_PACKAGE, b"").decode("latin-1")
+        return Answer(site, wire.status, b"".join(parts), {}, usage, package)
 
 
 def _gone(what: str, error: Exception) -> TryNextError:

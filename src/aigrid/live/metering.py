@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from aigrid.core.errors import AigridError, SovereigntyError
 from aigrid.core.tenancy import Place, Usage
@@ -107,7 +107,7 @@ class Metering:
         """Send what was not acknowledged, again and again; the control plane may be away."""
         away = Outage("control plane (usage)", logger)
         timeout = aiohttp.ClientTimeout(total=SHIP_TIMEOUT_S)
-        headers = {"authorization": f"Bearer {token}"}
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
             asked_s = 0.0
             while True:
@@ -117,7 +117,8 @@ class Metering:
                         asked_s = time.monotonic()
                         body = {"gateway": self.log.gateway, "events": events}
                         url = f"{control_url}/grid/v1/usage"
-                        async with session.post(url, json=body) as response:
+                        sent = msgspec.json.encode(body)
+                        async with session.post(url, data=sent) as response:
                             response.raise_for_status()
                             answer = await response.json()
                         self._hear(answer, events)
@@ -218,7 +219,7 @@ def _used(answer: Answer) -> tuple[int, int]:
     if answer.usage is not None:
         return answer.usage
     try:
-        said = json.loads(answer.body)["usage"]
+        said = msgspec.json.decode(answer.body)["usage"]
         return int(said["prompt_tokens"]), int(said.get("completion_tokens") or 0)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError):
         return 0, 0

@@ -17,6 +17,8 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from aigrid.core.codec import from_plain
 from aigrid.core.errors import AigridError, StorageError
 from aigrid.core.tenancy import Usage
@@ -67,7 +69,7 @@ class OpenAnswers:
 
     def begin(self, usage: Usage) -> int:
         """Open a slot; -1 where there is none, or the record is too long for one."""
-        body = json.dumps(usage.to_dict()).encode()
+        body = msgspec.json.encode(usage.to_dict())
         if self._map is None or not self._free or len(body) > SLOT_BYTES - _BODY:
             return -1
         slot = self._free.pop()

@@ -57,8 +57,13 @@ class Journey:
             OverloadedError: every candidate's line is full, for `try_for_s`.
             UnavailableError: nobody serves it, could be reached, or could end it, likewise.
         """
-        outs = self._outs()
         try:
+            found = await self._next_site()
+            if isinstance(found, Answer):
+                self._arrive(found)
+                self.on_end(str(found.status))
+                return found
+            outs = self._outs(found)
             first = await anext(outs)
         except BaseException:
             self.on_end("failed")
@@ -76,12 +81,16 @@ class Journey:
         usage = (relay.prompt_tokens, relay.completion_tokens)
         return Answer(self._site, relay.refused or 200, body, {}, usage, relay.package)
 
-    async def _outs(self) -> AsyncGenerator[bytes | Answer, None]:
+    def _arrive(self, found: Link | Answer) -> None:
+        self._site = found.site
+        self.attempt.ran.append(found.site)
+
+    async def _outs(self, first: Link) -> AsyncGenerator[bytes | Answer, None]:
         """Whole events, from one site after the other; or the one answer that came in one piece."""
+        found: Link | Answer | None = first
         while not self.relay.ended:
-            found = await self._next_site()
-            self._site = found.site
-            self.attempt.ran.append(found.site)
+            found = found or await self._next_site()
+            self._arrive(found)
             if isinstance(found, Answer):
                 if self.relay.begun and self.attempt.stream:
                     said = f"{self._broke}; {found.site} answered {found.status}"
@@ -95,7 +104,8 @@ class Journey:
             except TryNextError as reason:
                 self._leave(found.site, reason)
             finally:
-                found.close()
+                found.close(ended=self.relay.ended)
+            found = None
 
     async def _read(self, link: Link) -> AsyncGenerator[bytes, None]:
         """What one site adds.
@@ -105,21 +115,21 @@ class Journey:
             UnavailableError: the whole takes too long.
         """
         relay, heard_s = self.relay, time.monotonic()
-        async with aclosing(link.pieces()) as pieces:  # type: ignore[type-var]
-            async for piece in pieces:
-                begun, parts = relay.begun, len(relay.parts)
-                out = relay.feed(piece)
-                if relay.refused:
-                    relay.ended = True
-                    yield out + DONE if begun else out
-                    return
-                if out or len(relay.parts) > parts:
-                    heard_s = time.monotonic()
-                if out:
-                    yield out
-                if relay.ended:
-                    return
-                self._check(heard_s)
+        while True:
+            piece = await link.read()
+            begun, parts = relay.begun, len(relay.parts)
+            out = relay.feed(piece)
+            if relay.refused:
+                relay.ended = True
+                yield out + DONE if begun else out
+                return
+            if out or len(relay.parts) > parts:
+                heard_s = time.monotonic()
+            if out:
+                yield out
+            if relay.ended:
+                return
+            self._check(heard_s)
 
     def _check(self, heard_s: float) -> None:
         relay, limits, now_s = self.relay, self.limits, time.monotonic()

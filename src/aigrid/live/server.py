@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import uvicorn
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -25,6 +26,7 @@ from aigrid.core.errors import (
 )
 from aigrid.engines.openai_answers import error_body
 from aigrid.live.limits import Limits
+from aigrid.live.presence import SCOPE_KEY, ClientLeftError, Presence, while_here
 
 BACKLOG = 2048
 Closer = Callable[[], Awaitable[None]]
@@ -59,6 +61,17 @@ class BoundedWriter(HttpToolsProtocol):
 
     reader_s = Limits().reader_s
     _cut: asyncio.TimerHandle | None = None
+    _presence: Presence
+
+    def connection_made(self, transport: Any) -> None:
+        """A client has come."""
+        self._presence = Presence()
+        super().connection_made(transport)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self.scope[SCOPE_KEY] = self._presence  # type: ignore[literal-required]
 
     def pause_writing(self) -> None:
         """The buffer is full."""
@@ -74,6 +87,7 @@ class BoundedWriter(HttpToolsProtocol):
         """The client is gone."""
         self._forgive()
         super().connection_lost(exc)
+        self._presence.leave()
 
     def _forgive(self) -> None:
         if self._cut is not None:
@@ -120,6 +134,7 @@ async def serve(
         timeout_keep_alive=60,
         server_header=False,
         date_header=False,
+        proxy_headers=False,
     )
     await NotifiedServer(config, on_exit).serve(sockets=[bound])
 
@@ -187,6 +202,31 @@ def refuse(request: Request, error: Exception) -> Response:
     )
 
 
+class DirectApp(Starlette):
+    """An application whose busiest paths do not go through middleware and router.
+
+    Attributes:
+        direct: handlers of POST, by path; the rest are routes like any other.
+    """
+
+    direct: dict[str, Callable[[Request], Awaitable[Response]]]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        handler = None
+        if scope["type"] == "http" and scope["method"] == "POST":
+            handler = self.direct.get(scope["path"])
+        if handler is None:
+            await super().__call__(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        try:
+            response = await handler(request)
+        except AigridError as error:
+            response = refuse(request, error)
+        await response(scope, receive, send)
+
+
 class _EventStream(StreamingResponse):
     """Closes what it sends from, so that a place is freed as soon as its client has left."""
 
@@ -198,7 +238,12 @@ class _EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            if SCOPE_KEY in scope:
+                await while_here(scope, self.stream_response(send))
+            else:
+                await super().__call__(scope, receive, send)
+        except ClientLeftError:
+            pass  # what it left is closed below
         finally:
             with anyio.CancelScope(shield=True):
                 await self._close()

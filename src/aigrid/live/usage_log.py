@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from aigrid.core.errors import StorageError, UnavailableError
 from aigrid.core.tenancy import Usage
 from aigrid.live.paths import write_aside
@@ -97,7 +99,7 @@ class UsageLog:
 
     def append(self, usage: Usage) -> None:
         """Write a record down; where the disk is full it is held until there is room."""
-        line = json.dumps(event_of(usage, self.gateway), separators=(",", ":")).encode() + b"\n"
+        line = msgspec.json.encode(event_of(usage, self.gateway)) + b"\n"
         self.held.append(line)
         self._write_held()
 
@@ -157,7 +159,7 @@ class UsageLog:
         """The oldest records that were not acknowledged, and the position behind them."""
         if self.folder is None:
             lines = list(self.held)[:BATCH_LIMIT]
-            return [json.loads(line) for line in lines], (0, len(lines))
+            return [msgspec.json.decode(line) for line in lines], (0, len(lines))
         self._write_held()
         segment, offset = self._acked
         while segment < self._segment and offset >= _size(self._path(segment)):
@@ -172,7 +174,7 @@ class UsageLog:
             for line in file:
                 if not line.endswith(b"\n") or len(events) >= BATCH_LIMIT or read > BATCH_BYTES:
                     break
-                events.append(json.loads(line))
+                events.append(msgspec.json.decode(line))
                 read += len(line)
         return events, (segment, offset + read)
 
