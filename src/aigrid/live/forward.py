@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -59,7 +60,7 @@ class Forwarder:
     reports: set[asyncio.Task[None]] = field(default_factory=set)
     asked: Asked = field(default_factory=Asked)
     links: Links = field(init=False)
-    _children: dict[tuple[str, str], Counter] = field(default_factory=dict)
+    _counters: dict[tuple[str, str], Counter] = field(default_factory=dict)
     budget: RetryBudget = field(init=False)
     policy: RetryPolicy = field(init=False)
 
@@ -114,25 +115,21 @@ class Forwarder:
         return await self._journey(attempt).begin()
 
     def _journey(self, attempt: Attempt) -> Journey:
-        def on_end(status: str) -> None:
-            self.open_requests -= 1
-            self.errors += status in ("failed", "broken")
-            service = attempt.service if attempt.service in self.mirror.services else ""
-            self._ended(service, status)
-            if journey.resumes:
-                self.resumed += 1
-                RESUMED.labels(service).inc()
+        on_end = partial(self._end, attempt)
+        return Journey(attempt, self.links, self.limits, self._note_retry, self._may_retry, on_end)
 
-        journey = Journey(
-            attempt, self.links, self.limits, self._note_retry, self._may_retry, on_end
-        )
-        return journey
-
-    def _ended(self, service: str, status: str) -> None:
-        child = self._children.get((service, status))
-        if child is None:
-            child = self._children[service, status] = REQUESTS.labels(service, status)
-        child.inc()
+    def _end(self, attempt: Attempt, status: str, resumes: int) -> None:
+        """A request has ended."""
+        self.open_requests -= 1
+        self.errors += status in ("failed", "broken")
+        service = attempt.service if attempt.service in self.mirror.services else ""
+        counter = self._counters.get((service, status))
+        if counter is None:
+            counter = self._counters[service, status] = REQUESTS.labels(service, status)
+        counter.inc()
+        if resumes:
+            self.resumed += 1
+            RESUMED.labels(service).inc()
 
     def _count(self, attempt: Attempt) -> None:
         """Note who asks for what."""

@@ -20,7 +20,7 @@ from aigrid.live.door import Door, Pass
 from aigrid.live.open_answers import OpenAnswers
 from aigrid.live.outage import Outage
 from aigrid.live.passing import Passing, Pieces
-from aigrid.live.usage_log import UsageLog
+from aigrid.live.usage_log import BATCH_LIMIT, UsageLog
 
 SYNC_S = 0.1
 SHIP_S = 0.25
@@ -108,6 +108,7 @@ class Metering:
         away = Outage("control plane (usage)", logger)
         timeout = aiohttp.ClientTimeout(total=SHIP_TIMEOUT_S)
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        loop = asyncio.get_running_loop()
         async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
             asked_s = 0.0
             while True:
@@ -122,9 +123,9 @@ class Metering:
                             response.raise_for_status()
                             answer = await response.json()
                         self._hear(answer, events)
-                        self.log.acknowledge(position)
+                        await loop.run_in_executor(None, self.log.acknowledge, position)
                     away.over()
-                    if not events:
+                    if len(events) < BATCH_LIMIT:  # more in one go cost less
                         await asyncio.sleep(SHIP_S)
                 except (AigridError, OSError, TimeoutError, ValueError, KeyError) as error:
                     away.note(error)

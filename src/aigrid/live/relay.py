@@ -28,7 +28,8 @@ class Journey:
         limits: how long, how often.
         on_retry: called with the site and the reason when one could not answer or go on.
         may_retry: takes one retry from the gateway's budget; 0, or how long to wait for it.
-        on_end: called once with what came of it: a status, `broken` or `left`.
+        on_end: called once with what came of it, a status, `broken` or `left`, and with how often
+            it was continued.
         relay: what the client has so far.
         began_s: on the monotonic clock.
         left: sites that broke off or gave it up: all others are asked first.
@@ -40,7 +41,7 @@ class Journey:
     limits: Limits
     on_retry: Callable[[str, TryNextError], None]
     may_retry: Callable[[], float]
-    on_end: Callable[[str], None]
+    on_end: Callable[[str, int], None]
     relay: Relay = field(default_factory=Relay)
     began_s: float = field(default_factory=time.monotonic)
     left: list[str] = field(default_factory=list)
@@ -61,19 +62,22 @@ class Journey:
             found = await self._next_site()
             if isinstance(found, Answer):
                 self._arrive(found)
-                self.on_end(str(found.status))
+                self._end(str(found.status))
                 return found
             outs = self._outs(found)
             first = await anext(outs)
         except BaseException:
-            self.on_end("failed")
+            self._end("failed")
             raise
         if isinstance(first, bytes) and self.attempt.stream and not self.relay.refused:
-            return StreamedAnswer(self._site, _ToClient(first, outs, self.on_end), self.relay)
+            return StreamedAnswer(self._site, _ToClient(first, outs, self._end), self.relay)
         await outs.aclose()
         answer = first if isinstance(first, Answer) else self._in_one(first)
-        self.on_end(str(answer.status))
+        self._end(str(answer.status))
         return answer
+
+    def _end(self, status: str) -> None:
+        self.on_end(status, self.resumes)
 
     def _in_one(self, event: bytes) -> Answer:
         relay = self.relay

@@ -25,6 +25,7 @@ from aigrid.core.errors import (
     TooLargeError,
 )
 from aigrid.engines.openai_answers import error_body
+from aigrid.live.held_head import HeldHead
 from aigrid.live.limits import Limits
 from aigrid.live.presence import SCOPE_KEY, ClientLeftError, Presence, while_here
 
@@ -66,7 +67,7 @@ class BoundedWriter(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client has come."""
         self._presence = Presence()
-        super().connection_made(transport)
+        super().connection_made(HeldHead(transport, self.loop))
 
     def on_message_begin(self) -> None:
         """A request begins."""

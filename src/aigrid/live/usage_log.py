@@ -14,6 +14,7 @@ import secrets
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,25 @@ def event_of(usage: Usage, gateway: str) -> dict[str, Any]:
         "source": f"/gateways/{gateway}",
         "type": EVENT_TYPE,
         "subject": usage.tenant,
-        "time": datetime.fromtimestamp(usage.at_s, UTC).isoformat(timespec="milliseconds"),
+        "time": _time(usage.at_s),
         "datacontenttype": "application/json",
         "data": usage.to_dict(),
     }
 
 
+def _time(at_s: float) -> str:
+    """Unix time as RFC 3339, in milliseconds."""
+    return f"{_second(int(at_s))}.{int(at_s % 1.0 * 1e3):03d}+00:00"
+
+
+@lru_cache(maxsize=8)
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 @dataclass(slots=True)
 class UsageLog:
-    """The log of one gateway; one thread writes and reads it, `sync` may run in another.
+    """The log of one gateway; one thread writes and reads it, `sync` and `acknowledge` may run in another.
 
     Attributes:
         folder: of the segments; None keeps everything in memory, for grids that are thrown away.
