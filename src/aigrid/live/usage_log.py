@@ -59,7 +59,8 @@ def _second(at_s: int) -> str:
 
 @dataclass(slots=True)
 class UsageLog:
-    """The log of one gateway; one thread writes and reads it, `sync` and `acknowledge` may run in another.
+    """The log of one gateway; one thread writes and reads it; `sync` and `acknowledge` may run in
+    others.
 
     Attributes:
         folder: of the segments; None keeps everything in memory, for grids that are thrown away.
