@@ -59,8 +59,7 @@ def _second(at_s: int) -> str:
 
 @dataclass(slots=True)
 class UsageLog:
-    """The log of one gateway; one thread writes and reads it; `sync` and `acknowledge` may run in
-    others.
+    """The log of one gateway; one thread uses it, but for `sync` and `acknowledge`.
 
     Attributes:
         folder: of the segments; None keeps everything in memory, for grids that are thrown away.

@@ -56,7 +56,8 @@ class Address:
             ValueError: not one of HTTP.
         """
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable():
+        clean = url.isascii() and url.isprintable() and " " not in url
+        if parts.scheme not in ("http", "https") or not parts.hostname or not clean:
             raise ValueError(f"not an HTTP URL: {url!r}")
         tls = parts.scheme == "https"
         name = parts.netloc.rpartition("@")[2]
