@@ -17,7 +17,7 @@ def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A trace of two minutes beside a made-up scenario."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "made-up.yaml").write_text("")
-    monkeypatch.setattr(rehearsing, "_country", lambda path, wish: city(minutes=2))
+    monkeypatch.setattr(rehearsing, "_country", lambda path, wish, *_: city(minutes=2))
     rows = [f"2023-11-16 18:{m:02}:{s:02}.5,{200 + s},{5 + s}" for m in range(2) for s in range(60)]
     path = tmp_path / "trace.csv"
     path.write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]) + "\n")
