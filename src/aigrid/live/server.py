@@ -7,6 +7,7 @@ import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -240,11 +241,10 @@ class _EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if SCOPE_KEY in scope:
-                await while_here(scope, self.stream_response(send))
+                with suppress(ClientLeftError):  # what it left is closed below
+                    await while_here(scope, self.stream_response(send))
             else:
                 await super().__call__(scope, receive, send)
-        except ClientLeftError:
-            pass  # what it left is closed below
         finally:
             with anyio.CancelScope(shield=True):
                 await self._close()
