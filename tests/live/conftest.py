@@ -34,6 +34,8 @@ from aigrid.live.limits import Limits
 from aigrid.live.replicas import Replica
 from aigrid.live.site_agent import SiteAgent
 from aigrid.live.site_api import SiteApi
+from aigrid.live.tracing import NOWHERE, Telemetry
+from aigrid.live.tracing.web import tracer_of
 
 KEY = "sk-test"
 GRID_TOKEN = "grid-test"
@@ -219,11 +221,17 @@ def ask(text: str = "hello there", **more: Any) -> bytes:
     return json.dumps({"model": "m", "messages": messages, **more}).encode()
 
 
-def make_site(name: str, script: Script, control_url: str, share: float = 1.0) -> SiteApi:
+def make_site(
+    name: str,
+    script: Script,
+    control_url: str,
+    share: float = 1.0,
+    telemetry: Telemetry = NOWHERE,
+) -> SiteApi:
     agent = SiteAgent(Site(name, "hub", "r"), "", control_url, GRID_TOKEN, source=None)  # type: ignore[arg-type]
     agent.replicas.share = share
     agent.replicas.serving["m"] = Replica(ServiceSpec("m", "1"), "sha256:0", ScriptedEngine(script))
-    return SiteApi(agent, GRID_TOKEN)
+    return SiteApi(agent, GRID_TOKEN, tracer=tracer_of(telemetry, "site", name, at_the_door=False))
 
 
 @pytest.fixture
@@ -236,12 +244,16 @@ def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
         return started[-1]
 
     def build(
-        share: float = 1.0, limits: Limits | None = None, keep: bool = False, **scripts: Any
+        share: float = 1.0,
+        limits: Limits | None = None,
+        keep: bool = False,
+        telemetry: Telemetry = NOWHERE,
+        **scripts: Any,
     ) -> Rig:
         control = FakeControl()
         control_url = start(control.app()).url
         apis = {
-            name: make_site(name, script, control_url, share)
+            name: make_site(name, script, control_url, share, telemetry)
             for name, script in scripts.items()
             if isinstance(script, Script)
         }
@@ -250,7 +262,9 @@ def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
         control.publish(urls, [1.0 / len(urls)] * len(urls))
         digest = hashlib.sha256(KEY.encode()).hexdigest()
         data = tmp_path if keep else None
-        settings = GatewaySettings(control_url, GRID_TOKEN, (digest,), limits or Limits(), data)
+        settings = GatewaySettings(
+            control_url, GRID_TOKEN, (digest,), limits or Limits(), data, telemetry=telemetry
+        )
         state = Gateway(settings)
         gateway = start(state.app())
         for _ in range(500):

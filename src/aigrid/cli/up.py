@@ -51,6 +51,18 @@ FIRST_RECIPE = "recipes/first-light.yaml"
     help="Let sites of other machines join, who reach this one under ADDRESS.",
 )
 @click.option("--door-port", type=int, help="Where they come in (default: 8443).")
+@click.option(
+    "--otlp",
+    metavar="URL",
+    envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
+    help="Send traces to an OTLP/HTTP receiver, as http://HOST:4318.",
+)
+@click.option(
+    "--otlp-sample",
+    metavar="SHARE",
+    type=float,
+    help="Share of requests that are traced, 0 to 1 (default: 1).",
+)
 @click.option("--report-to", type=int, default=-1, hidden=True)
 @grid_options
 def up(
@@ -64,6 +76,8 @@ def up(
     fabric: str | None,
     advertise: str | None,
     door_port: int | None,
+    otlp: str | None,
+    otlp_sample: float | None,
     report_to: int,
 ) -> None:
     """Start a grid on this machine: control plane, gateway, sites and their radios.
@@ -83,6 +97,8 @@ def up(
         fabric=fabric,
         advertise=advertise,
         door_port=door_port,
+        otlp=otlp,
+        otlp_sample=otlp_sample,
     )
     settings.planned_sites()
     if report_to >= 0:
@@ -122,6 +138,8 @@ def _run_detached(setup: Setup, settings: GridSettings, recipe: str) -> None:
         arguments += ["--advertise", settings.advertise, "--door-port", str(settings.door_port)]
     if settings.fabric:
         arguments += ["--fabric", settings.fabric]
+    if settings.otlp:
+        arguments += ["--otlp", settings.otlp, "--otlp-sample", str(settings.otlp_sample)]
     if settings.record:
         arguments += ["--record", str(settings.record.absolute())]
     with progress_bars() as progress:

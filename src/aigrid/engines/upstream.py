@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,6 +80,8 @@ class UpstreamEngine:
         """
         async with self._place():
             reader = StreamReader(chat=job.prompt is None)
+            if job.times is not None:
+                job.times.fill_ns = time.time_ns()
             async with self._post(job) as response:
                 async for line in _lines(response):
                     self._check_open()
@@ -156,6 +159,8 @@ class UpstreamEngine:
         headers = {"Accept": "text/event-stream", **self._authorization()}
         body = json.dumps(request_body(job, self._target.model)).encode()
         headers["Content-Type"] = "application/json"
+        if job.traceparent:
+            headers["traceparent"] = job.traceparent
         try:
             async with self._open_session().post(
                 url, data=body, headers=headers, allow_redirects=False

@@ -16,19 +16,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.codec import from_plain
 from aigrid.core.errors import AigridError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
-from aigrid.live import fabric, idempotency, server
+from aigrid.live import fabric, idempotency, server, tracing
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.door import Door, Pass
 from aigrid.live.forward import Forwarder
@@ -40,7 +41,11 @@ from aigrid.live.presence import while_here
 from aigrid.live.quotas import Ask, Holder
 from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
+from aigrid.live.tracing import NOWHERE, Telemetry, describe, web
 from aigrid.live.wide.certificates import Identity
+
+if TYPE_CHECKING:
+    from aigrid.live.tracing.tracer import ProcessTracer
 
 REPORT_PERIOD_S = 1.0
 GC_EVERY = 10_000  # objects; answers leave no cycles behind
@@ -60,6 +65,7 @@ class GatewaySettings:
         data: folder for what shall outlive the process; None keeps nothing.
         fabric: URL of NATS; empty for the control plane's own HTTP.
         identity: folder of this gateway's certificate, for sites of other machines.
+        telemetry: where traces go.
     """
 
     control_url: str
@@ -69,6 +75,7 @@ class GatewaySettings:
     data: Path | None = None
     fabric: str = ""
     identity: Path | None = None
+    telemetry: Telemetry = NOWHERE
 
 
 @dataclass(slots=True)
@@ -82,8 +89,12 @@ class Gateway:
     idempotency: Idempotency = field(init=False)
     door: Door = field(init=False)
     metering: Metering = field(init=False)
+    tracer: ProcessTracer | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.tracer = web.tracer_of(
+            self.settings.telemetry, "gateway", str(os.getpid()), at_the_door=True
+        )
         control_url, token = self.settings.control_url, self.settings.grid_token
         link = fabric.link_of(self.settings.fabric, "gateway", control_url, token)
         self.mirror = RouteMirror(control_url, token, link)
@@ -107,7 +118,7 @@ class Gateway:
     def _install(self, answer: dict[str, Any]) -> None:
         self.door.install(answer.get("tenancy"), answer["services"])
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """The ASGI application."""
         app = server.DirectApp(
             routes=[
@@ -123,7 +134,7 @@ class Gateway:
             lifespan=self._lifespan,
         )
         app.direct = {"/v1/chat/completions": self.complete, "/v1/completions": self.complete}
-        return app
+        return web.traced(app, self.tracer)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -143,16 +154,20 @@ class Gateway:
             await asyncio.gather(*tasks, return_exceptions=True)
             self.metering.close()
             await self.idempotency.close()
+            if self.tracer is not None:
+                await asyncio.to_thread(self.tracer.close)
 
     # -- handlers ------------------------------------------------------------------------------
 
     async def complete(self, request: Request) -> Response:
         """Chat and text completions, streamed or whole."""
-        holder = self._authenticate(request)
-        body = await server.read_body(request, self.settings.limits.body_bytes)
-        service, stream = openai_api.peek(body)
-        self.metering.log.check()
-        passed = self.door.enter(holder, Ask.of(service, stream, body))
+        span = tracing.of(request.scope)
+        with span.begin("door"):
+            holder = self._authenticate(request)
+            body = await server.read_body(request, self.settings.limits.body_bytes)
+            service, stream = openai_api.peek(body)
+            self.metering.log.check()
+            passed = self.door.enter(holder, Ask.of(service, stream, body))
         attempt = Attempt(
             request_id=f"req-{os.urandom(16).hex()}",
             path=request.scope["path"],
@@ -162,7 +177,10 @@ class Gateway:
             origin=request.headers.get("x-aigrid-origin", "*"),
             rule=passed.tenant.sovereignty,
             again=passed.again,
+            span=span,
         )
+        if span.recorded:
+            describe.request(span, attempt, passed.tenant.name)
         key = request.headers.get(idempotency.HEADER)
         try:
             if key is None:
@@ -186,7 +204,8 @@ class Gateway:
 
     async def _send(self, attempt: Attempt, passed: Pass) -> Answer | StreamedAnswer:
         if attempt.service in self.mirror.services:
-            await passed.turn()
+            with attempt.span.begin("turn"):
+                await passed.turn()
         return await self.forwarder.send(attempt)
 
     async def _once(self, request: Request, attempt: Attempt, passed: Pass, key: str) -> Response:
@@ -313,6 +332,7 @@ def main(raw: dict[str, Any]) -> None:
         data=Path(raw["data"]) / "gateway",
         fabric=raw["fabric"],
         identity=GridPaths(Path(raw["data"])).identity("gateway") if raw["wide"] else None,
+        telemetry=from_plain(Telemetry, raw.get("telemetry", {}), "telemetry"),
     )
     log = RequestLog.to_folder(raw.get("record", ""))
     bound = server.listen(raw["host"], raw["port"])

@@ -20,6 +20,7 @@ from aigrid.live.door import Door, Pass
 from aigrid.live.open_answers import OpenAnswers
 from aigrid.live.outage import Outage
 from aigrid.live.passing import Passing, Pieces
+from aigrid.live.tracing import describe
 from aigrid.live.usage_log import BATCH_LIMIT, UsageLog
 
 SYNC_S = 0.1
@@ -194,6 +195,8 @@ class _Note:
             return
         self._over = True
         cost_micro = self._passed.settle(prompt, made)
+        if self._attempt.span.recorded:
+            describe.usage(self._attempt.span, prompt, made, ended)
         self._meter.write(self._usage(status, ended, prompt, made, package), cost_micro)
         self._meter.streams.end(self._slot)
 

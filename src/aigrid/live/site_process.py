@@ -13,6 +13,8 @@ from aigrid.live.paths import GridPaths, read_secret
 from aigrid.live.site_agent import SiteAgent
 from aigrid.live.site_api import SiteApi
 from aigrid.live.site_log import SiteLog
+from aigrid.live.tracing import Telemetry
+from aigrid.live.tracing.web import tracer_of
 
 
 def main(raw: dict[str, Any]) -> None:
@@ -40,7 +42,9 @@ def main(raw: dict[str, Any]) -> None:
     )
     log = SiteLog(Path(raw["record"]), agent.replicas, site.name) if raw.get("record") else None
     try:
-        app = SiteApi(agent, token, limits).app()
+        telemetry = from_plain(Telemetry, raw.get("telemetry", {}), "telemetry")
+        tracer = tracer_of(telemetry, "site", site.name, at_the_door=False)
+        app = SiteApi(agent, token, limits, tracer=tracer).app()
         server.run(server.serve(app, bound, agent.leave, limits.reader_s))
     finally:
         if log is not None:

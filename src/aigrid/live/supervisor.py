@@ -116,6 +116,7 @@ class Supervisor:
         common = {"data": str(self.settings.data), "host": self.settings.host}
         common |= {"record": str(record.absolute())} if record else {}
         common |= {"fabric": self.settings.fabric}
+        telemetry = {"telemetry": to_plain(self.settings.telemetry)}
         wide = self._plan_door() if self.settings.advertise else {}
         self._add(
             "control", wide | common | {"port": self.control_port, "commit": self.settings.commit}
@@ -135,16 +136,20 @@ class Supervisor:
             "fabric": self.settings.fabric,
             "wide": bool(wide),
         }
-        self._add("gateway", gateway)
+        self._add("gateway", gateway | telemetry)
         trusted = [str(path) for path in Store(self.settings.paths.store).trusted_keys]
         for plan in planned:
-            site = common | {
-                "limits": limits,
-                "control_url": self.control_url,
-                "site": to_plain(plan.site),
-                "yields": self.settings.protection != "off",
-                "trusted_keys": trusted,
-            }
+            site = (
+                common
+                | telemetry
+                | {
+                    "limits": limits,
+                    "control_url": self.control_url,
+                    "site": to_plain(plan.site),
+                    "yields": self.settings.protection != "off",
+                    "trusted_keys": trusted,
+                }
+            )
             self._add(plan.site.name, site, role="site")
             self._plan_radios(plan)
 
