@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,7 +28,7 @@ from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.codec import from_plain
 from aigrid.core.errors import AigridError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
-from aigrid.live import fabric, idempotency, server, tracing
+from aigrid.live import fabric, idempotency, metrics, server, tracing
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.door import Door, Pass
 from aigrid.live.forward import Forwarder
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
 REPORT_PERIOD_S = 1.0
 GC_EVERY = 10_000  # objects; answers leave no cycles behind
 T = TypeVar("T")
+BUILD = metrics.registry("gateway")
 logger = logging.getLogger(__name__)
 
 
@@ -259,7 +259,7 @@ class Gateway:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus text format."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return metrics.page(BUILD)
 
     # -- parts ---------------------------------------------------------------------------------
 
@@ -268,6 +268,9 @@ class Gateway:
 
     async def _report(self) -> None:
         self.door.tell_metrics()
+        metrics.OPEN_REQUESTS.set(self.forwarder.open_requests)
+        metrics.BACKLOG.set(self.metering.log.backlog_bytes)
+        metrics.ROUTES.set(self.mirror.version)
         self.forwarder.links.tell_metrics()
         await self.forwarder.report("gateway", self.forwarder.stats())
 

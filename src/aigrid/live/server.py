@@ -28,6 +28,7 @@ from aigrid.core.errors import (
 from aigrid.engines.openai_answers import error_body
 from aigrid.live.held_head import HeldHead
 from aigrid.live.limits import Limits
+from aigrid.live.metrics import ERRORS
 from aigrid.live.presence import SCOPE_KEY, ClientLeftError, Presence, while_here
 
 BACKLOG = 2048
@@ -187,6 +188,7 @@ def bearer(request: Request) -> str:
 def refuse(request: Request, error: Exception) -> Response:
     """Any AigridError as an OpenAI-style answer; a Starlette exception handler."""
     shown = error if isinstance(error, AigridError) else AigridError("internal error")
+    ERRORS.labels(shown.code).inc()
     headers = {}
     if shown.http_status in (429, 503):
         headers["retry-after"] = str(math.ceil(getattr(shown, "retry_after_s", 1.0)))

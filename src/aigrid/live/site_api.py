@@ -7,14 +7,12 @@ import hmac
 import json
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -35,10 +33,12 @@ from aigrid.live import server, tracing
 from aigrid.live.frames import FRAMED_HEADER, PACKAGE_HEADER, RESUME_PATH, USAGE_HEADER
 from aigrid.live.generation import Generation
 from aigrid.live.limits import Limits
+from aigrid.live.metrics import page
 from aigrid.live.pump import Pump
 from aigrid.live.replicas import Replica
 from aigrid.live.resume import Resume, read_resume
 from aigrid.live.site_agent import SiteAgent
+from aigrid.live.site_metrics import registry_of
 from aigrid.live.tracing import Span, describe
 from aigrid.live.tracing.web import traced
 
@@ -206,9 +206,7 @@ class SiteApi:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus text format."""
-        registry = CollectorRegistry()
-        registry.register(_SiteCollector(self.agent))
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return page(registry_of(self.agent))
 
     async def radio_load(self, request: Request) -> Response:
         """Override the load of this site's cells for a while."""
@@ -242,34 +240,3 @@ def _chunks(span: Span, replica: Replica, job: Job, *, chat: bool) -> AsyncGener
         return replica.engine.generate(job)
     job, generating = describe.watched(span, job, chat=chat, model=replica.spec.name)
     return describe.generation(generating, job, replica.engine.generate(job))
-
-
-class _SiteCollector:
-    """Reads gauges and counters when Prometheus asks."""
-
-    def __init__(self, agent: SiteAgent) -> None:
-        self._agent = agent
-
-    def collect(self) -> Iterator[Metric]:
-        """Replica load, radio slots, and the share."""
-        replicas = self._agent.replicas
-        running = GaugeMetricFamily("aigrid_running", "Jobs that take steps", labels=["service"])
-        waiting = GaugeMetricFamily("aigrid_waiting", "Jobs in line", labels=["service"])
-        tokens = CounterMetricFamily("aigrid_tokens", "Tokens made", labels=["service"])
-        jobs = CounterMetricFamily("aigrid_jobs", "Jobs ended", labels=["service"])
-        for name, replica in replicas.serving.items():
-            load = replica.engine.load()
-            running.add_metric([name], load.running)
-            waiting.add_metric([name], load.waiting)
-            tokens.add_metric([name], load.tokens_total)
-            jobs.add_metric([name], load.jobs_total)
-        yield from (running, waiting, tokens, jobs)
-        yield GaugeMetricFamily("aigrid_ai_share", "Compute that AI may use", replicas.share)
-        if self._agent.site.cells:
-            beat = self._agent.radio_beat()
-            yield GaugeMetricFamily("aigrid_radio_load", "PRB utilisation", beat.load)
-            yield GaugeMetricFamily("aigrid_radio_need_cores", "Radio compute", beat.need_cores)
-            slots = CounterMetricFamily("aigrid_radio_slots", "Slots", labels=["outcome"])
-            slots.add_metric(["on_time"], beat.slots_on_time)
-            slots.add_metric(["missed"], beat.slots_missed)
-            yield slots

@@ -21,6 +21,12 @@ SAMPLED = f"00-{TRACE}-{PARENT}-01"
 SECRET = "what nobody may read"
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aigrid.live.tracing.tracer.PERIOD_S", 0.02)
+    monkeypatch.setattr("aigrid.live.tracing.tracer.TIMEOUT_S", 0.5)
+
+
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     running = Receiver().start()
