@@ -6,6 +6,7 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
+from aigrid.control import warm
 from aigrid.live.control_api import control_app
 from aigrid.live.control_plane import ControlPlane, Tokens
 from aigrid.live.paths import GridPaths
@@ -16,6 +17,7 @@ OPERATOR, GRID = "op-test", "grid-test"
 @contextmanager
 def running_plane(data: Path) -> Iterator[tuple[ControlPlane, TestClient]]:
     """Deciding, and answering whoever shows the operator's token."""
+    warm.decide_once()  # as its process does: the first decision compiles
     paths = GridPaths(data)
     paths.make()
     plane = ControlPlane(paths, Tokens(OPERATOR, GRID))

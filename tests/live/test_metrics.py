@@ -18,6 +18,7 @@ from aigrid.core.codec import to_plain
 from aigrid.core.site import Cell, Site
 from aigrid.live import metrics
 from aigrid.live.control_metrics import registry_of as registry_of_control
+from aigrid.live.forward import RESUMED
 from aigrid.live.site_agent import SiteAgent
 from aigrid.live.site_metrics import registry_of as registry_of_site
 
@@ -51,10 +52,13 @@ def told(rig: RigMaker, tmp_path: Path) -> Iterator[Series]:
     """What gateway, control plane and a tower tell, an answer and an error after their start."""
     from aigrid.engines.scripted import Script
 
-    running = rig(one=Script())
+    running = rig(dead="http://127.0.0.1:9", one=Script())
     with client(running) as api:
-        list(api.completions.create(model="m", prompt="a b c", stream=True))
-    post(running, b"{")
+        for _ in range(3):
+            list(api.completions.create(model="m", prompt="a b c", stream=True))
+    post(running, b"{", key="sk-wrong")
+    RESUMED.labels("m")
+    running.gateway_state.door.tell_metrics()
     found = samples(page(running.gateway.url)) | samples(page(running.sites["one"].url))
     publish_upstream(tmp_path / "store", "up", "http://127.0.0.1:9/v1", "m", None)
     with running_plane(tmp_path) as (plane, control):

@@ -52,6 +52,11 @@ FIRST_RECIPE = "recipes/first-light.yaml"
 )
 @click.option("--door-port", type=int, help="Where they come in (default: 8443).")
 @click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What the processes write to their logs; debug: a line a request (default: info).",
+)
+@click.option(
     "--otlp",
     metavar="URL",
     envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -76,6 +81,7 @@ def up(
     fabric: str | None,
     advertise: str | None,
     door_port: int | None,
+    log_level: str | None,
     otlp: str | None,
     otlp_sample: float | None,
     report_to: int,
@@ -97,6 +103,7 @@ def up(
         fabric=fabric,
         advertise=advertise,
         door_port=door_port,
+        log_level=log_level,
         otlp=otlp,
         otlp_sample=otlp_sample,
     )
@@ -132,6 +139,7 @@ def _run_detached(setup: Setup, settings: GridSettings, recipe: str) -> None:
 
     arguments = ["--data", str(settings.data), "up", "--port", str(settings.port)]
     arguments += ["--sites", settings.sites, "--recipe", recipe]
+    arguments += ["--log-level", settings.log_level]
     if settings.topology:
         arguments += ["--topology", str(settings.topology.absolute())]
     if settings.advertise:
@@ -152,7 +160,9 @@ def _run_reported(settings: GridSettings, recipe: str, descriptor: int) -> None:
     from aigrid.app.detached import PipeReporter
     from aigrid.app.signals import StopRequest
     from aigrid.app.up import run_grid
+    from aigrid.live import logs
 
+    logs.set_up("up", settings.log_level, settings.paths.log("up"))
     reporter, stop = PipeReporter(descriptor), StopRequest()
 
     def ready(grid: ReadyGrid) -> None:

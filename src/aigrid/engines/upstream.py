@@ -22,6 +22,7 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.core.package import UpstreamTarget
+from aigrid.engines.egress import Egress
 from aigrid.engines.engine import Chunk, EngineLoad, Job
 from aigrid.engines.openai_api import request_body
 from aigrid.engines.openai_stream import StreamReader
@@ -42,6 +43,11 @@ class UpstreamEngine:
         queue_limit: jobs that wait at most; one more is refused.
         connect_timeout_s: until the connection stands.
         read_timeout_s: between two pieces of an answer.
+        egress: where it may connect to, and with which key; public addresses and no key for None.
+
+    Raises:
+        ConfigurationError: not an HTTP address.
+        PermissionDeniedError: the target is not granted.
     """
 
     def __init__(
@@ -52,12 +58,15 @@ class UpstreamEngine:
         queue_limit: int = 256,
         connect_timeout_s: float = 5.0,
         read_timeout_s: float = 60.0,
+        egress: Egress | None = None,
     ) -> None:
         if not target.base_url.startswith(("http://", "https://")):
             raise ConfigurationError(
                 f"upstream base_url is {target.base_url!r}",
                 next_step="give an http or https address that ends in /v1",
             )
+        self._egress = egress or Egress()
+        self._egress.check(target)
         self._target = target
         self._max_batch = max_batch
         self._queue_limit = queue_limit
@@ -182,7 +191,10 @@ class UpstreamEngine:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=self._max_batch)
+                timeout=self._timeout,
+                connector=aiohttp.TCPConnector(
+                    limit=self._max_batch, socket_factory=self._egress.socket
+                ),
             )
         return self._session
 
@@ -190,6 +202,7 @@ class UpstreamEngine:
         """The key is read anew for each job, so that it can be changed in place."""
         if not self._target.key_file:
             return {}
+        self._egress.check_key(self._target)
         path = Path(self._target.key_file)
         try:
             with path.open(encoding="ascii") as file:

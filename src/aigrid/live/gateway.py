@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -339,7 +337,7 @@ def main(raw: dict[str, Any]) -> None:
     )
     log = RequestLog.to_folder(raw.get("record", ""))
     bound = server.listen(raw["host"], raw["port"])
-    logger.info(json.dumps({"gateway": raw["port"], "started_s": time.time()}))
+    logger.info("gateway listens on port %d", raw["port"])
     app = Gateway(settings, log).app()
     gc.freeze()  # what stands for good is not looked at again and again
     gc.set_threshold(GC_EVERY, 20, 20)

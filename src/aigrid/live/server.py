@@ -130,7 +130,7 @@ async def serve(
         app,
         loop="uvloop",
         http=BoundedWriter,
-        log_level="warning",
+        log_config=None,
         access_log=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN_S,

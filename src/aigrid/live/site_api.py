@@ -139,7 +139,7 @@ class SiteApi:
         )
         generation = Generation(
             answer,
-            Pump(_chunks(span, replica, job, chat=chat)),
+            Pump(_chunks(span, replica, job, chat=chat), job.job_id),
             package=replica.digest if FRAMED_HEADER in request.headers else "",
             must_move=self.agent.must_move,
             gone_on=resume is not None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from aigrid.core.codec import from_plain
 from aigrid.core.site import Site
+from aigrid.engines.egress import Egress
 from aigrid.live import fabric, server
 from aigrid.live.limits import Limits
 from aigrid.live.paths import GridPaths, read_secret
@@ -40,6 +41,7 @@ def main(raw: dict[str, Any]) -> None:
         counters=tuple(paths.counters(site.name, cell.name) for cell in site.cells),
         yields=raw["yields"],
     )
+    agent.replicas.egress = Egress(paths.upstreams)
     log = SiteLog(Path(raw["record"]), agent.replicas, site.name) if raw.get("record") else None
     try:
         telemetry = from_plain(Telemetry, raw.get("telemetry", {}), "telemetry")

@@ -75,7 +75,7 @@ def tls_server(
         http=NamedPeers,
         ssl_context_factory=lambda _config, _default: context,
         lifespan="off",
-        log_level="warning",
+        log_config=None,
         access_log=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN_S,

@@ -11,6 +11,7 @@ import ssl
 from contextlib import suppress
 
 from aigrid.core.errors import AigridError
+from aigrid.engines.egress import FILE, Egress
 from aigrid.live import server
 from aigrid.live.fabric.by_http import HttpLink
 from aigrid.live.fabric.link import Link
@@ -49,6 +50,7 @@ async def _serve(joined: Membership, bound: socket.socket, telemetry: Telemetry)
         source=_source(joined),
         link=_link(joined),
     )
+    agent.replicas.egress = Egress(joined.folder / FILE)
     tracer = tracer_of(telemetry, "site", joined.site.name, at_the_door=False)
     api = SiteApi(
         agent,
