@@ -29,6 +29,7 @@ from aigrid.core.routing import RoutingTable
 from aigrid.core.site import Site
 from aigrid.engines.scripted import Script, ScriptedEngine
 from aigrid.live import server
+from aigrid.live.bounded import BoundedWriter
 from aigrid.live.gateway import Gateway, GatewaySettings
 from aigrid.live.limits import Limits
 from aigrid.live.replicas import Replica
@@ -54,7 +55,7 @@ class Served:
         bound = server.listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         config = uvicorn.Config(
-            self.app, http=server.BoundedWriter, log_level="warning", timeout_graceful_shutdown=1
+            self.app, http=BoundedWriter, log_level="warning", timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(

@@ -157,7 +157,7 @@ def read_grants(path: Path) -> Grants:
             raise ValueError(f"unknown keys: {sorted(set(raw) - {'networks', 'keys'})}")
         networks = tuple(ipaddress.ip_network(text) for text in raw.get("networks", []))
         keys = frozenset((str(url), str(key)) for url, key in raw.get("keys", []))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f"{path}: {error}", next_step='write {"networks": ["10.0.0.0/8"], "keys": []}'
         ) from error

@@ -165,7 +165,9 @@ class UpstreamEngine:
     async def _post(self, job: Job) -> AsyncIterator[aiohttp.ClientResponse]:
         path = "chat/completions" if job.prompt is None else "completions"
         url = f"{self._target.base_url.rstrip('/')}/{path}"
-        headers = {"Accept": "text/event-stream", **self._authorization()}
+        # compressed answers are not asked for and not unpacked: a few bytes could become many
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        headers |= self._authorization()
         body = json.dumps(request_body(job, self._target.model)).encode()
         headers["Content-Type"] = "application/json"
         if job.traceparent:
@@ -192,6 +194,7 @@ class UpstreamEngine:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=self._timeout,
+                auto_decompress=False,
                 connector=aiohttp.TCPConnector(
                     limit=self._max_batch, socket_factory=self._egress.socket
                 ),

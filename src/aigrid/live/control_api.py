@@ -26,6 +26,7 @@ from aigrid.live import billing_api, reports, server, status, tenancy_api
 from aigrid.live.control_metrics import registry_of
 from aigrid.live.control_plane import ControlPlane, SiteDoor
 from aigrid.live.fabric.link import Kind
+from aigrid.live.guesses import Guesses
 from aigrid.live.metrics import page
 from aigrid.live.tenancy import Caller
 from aigrid.store.served import registry_app
@@ -81,7 +82,13 @@ def control_app(plane: ControlPlane) -> FastAPI:
             yield
 
     app = FastAPI(title="aigrid control plane", version="1", lifespan=lifespan)
-    app.add_exception_handler(AigridError, server.refuse)
+    guesses = Guesses()
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, AigridError)
+        return server.refuse(request, guesses.judge(request, error))
+
+    app.add_exception_handler(AigridError, refuse)
     app.add_exception_handler(RequestValidationError, _refuse_validation)
     app.add_middleware(_BodyLimit)
     _health_routes(app, plane)

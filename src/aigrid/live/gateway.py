@@ -24,12 +24,13 @@ from starlette.types import ASGIApp
 
 from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.codec import from_plain
-from aigrid.core.errors import AigridError, NotFoundError, UnavailableError
+from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
 from aigrid.live import fabric, idempotency, metrics, server, tracing
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.door import Door, Pass
 from aigrid.live.forward import Forwarder
+from aigrid.live.guesses import Guesses
 from aigrid.live.idempotency import Idempotency, Kept
 from aigrid.live.limits import Limits
 from aigrid.live.metering import Metering
@@ -82,6 +83,7 @@ class Gateway:
 
     settings: GatewaySettings
     log: RequestLog = field(default_factory=RequestLog)
+    guesses: Guesses = field(default_factory=Guesses)
     mirror: RouteMirror = field(init=False)
     forwarder: Forwarder = field(init=False)
     idempotency: Idempotency = field(init=False)
@@ -262,7 +264,10 @@ class Gateway:
     # -- parts ---------------------------------------------------------------------------------
 
     def _authenticate(self, request: Request) -> Holder:
-        return self.door.know(server.bearer(request))
+        try:
+            return self.door.know(server.bearer(request))
+        except AuthenticationError as error:
+            raise self.guesses.judge(request, error) from None
 
     async def _report(self) -> None:
         self.door.tell_metrics()
@@ -342,6 +347,6 @@ def main(raw: dict[str, Any]) -> None:
     gc.freeze()  # what stands for good is not looked at again and again
     gc.set_threshold(GC_EVERY, 20, 20)
     try:
-        server.run(server.serve(app, bound, reader_s=settings.limits.reader_s))
+        server.run(server.serve(app, bound, limits=settings.limits))
     finally:
         log.close()

@@ -76,7 +76,7 @@ class LineHandler(logging.Handler):
                 if left_out:
                     self._write(self._say(record, f"{left_out} lines are left out here"))
             self._written += 1
-            if self._written > LINES_PER_S and record.levelno < logging.ERROR:
+            if self._written > LINES_PER_S:
                 self._left_out += 1
                 return
             self._write(self.format(record))

@@ -47,7 +47,7 @@ def main(raw: dict[str, Any]) -> None:
         telemetry = from_plain(Telemetry, raw.get("telemetry", {}), "telemetry")
         tracer = tracer_of(telemetry, "site", site.name, at_the_door=False)
         app = SiteApi(agent, token, limits, tracer=tracer).app()
-        server.run(server.serve(app, bound, agent.leave, limits.reader_s))
+        server.run(server.serve(app, bound, agent.leave, limits))
     finally:
         if log is not None:
             log.close()

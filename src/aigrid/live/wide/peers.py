@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import uvicorn
 from starlette.types import Scope
 
-from aigrid.live.server import BACKLOG, DRAIN_S, BoundedWriter, NotifiedServer
+from aigrid.live.bounded import BoundedWriter
+from aigrid.live.server import BACKLOG, DRAIN_S, NotifiedServer
 
 
 class Peer(NamedTuple):
