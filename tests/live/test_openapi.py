@@ -112,7 +112,7 @@ def test_the_gateways_document_describes_all_that_it_serves(gateway: Rig) -> Non
 def test_the_control_plane_keeps_its_document_whatever_is_asked(tmp_path: Path) -> None:
     publish_upstream(tmp_path / "store", "up", "http://1.1.1.1/v1", "m", None)
     served = Served(control_app(make_plane(tmp_path))).start()
-    site = Served(make_site("t", Script(), served.url).app()).start()
+    site = Served(make_site("t", Script(), "http://127.0.0.1:9").app()).start()
     body = {"site": to_plain(Site("t", "hub", "r", compute_cores=1.0)), "url": site.url}
     body |= {"pid": 1, "incarnation": "i"}
     as_site = {"authorization": f"Bearer {GRID}"}
