@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PORT ?= 8080
 
-.PHONY: up test lint bench wheel clean
+.PHONY: up test lint bench audit wheel clean
 
 up: $(VENV)/.factory
 	@exec $(BIN)/aigrid up --port $(PORT)
@@ -22,6 +22,11 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+# Known holes of what gets installed; needs PyPI's JSON API, or OSV with `make audit AUDIT='-s osv'`.
+audit: $(VENV)/bin/python
+	test -x $(VENV)-audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)-audit && $(VENV)-audit/bin/python -m pip install -q pip-audit==2.10.1; }
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt $(AUDIT)
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --no-isolation
@@ -39,4 +44,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.factory
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-audit build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

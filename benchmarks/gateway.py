@@ -194,7 +194,9 @@ def control(upstream: str) -> Iterator[str]:
 
 
 @contextmanager
-def aigrid(folder: Path, upstream: str) -> Iterator[tuple[int, int]]:
+def aigrid(
+    folder: Path, upstream: str, telemetry: dict[str, Any] | None = None
+) -> Iterator[tuple[int, int]]:
     """Our gateway as the supervisor starts it; port and process id."""
     port, data = free_port(), folder / "data"
     (data / "gateway").mkdir(parents=True, exist_ok=True)
@@ -209,6 +211,7 @@ def aigrid(folder: Path, upstream: str) -> Iterator[tuple[int, int]]:
             "record": "",
             "fabric": "",
             "wide": False,
+            "telemetry": telemetry or {},
             "parent": os.getpid(),
         }
         path = folder / "gateway.json"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import tracemalloc
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 from aiohttp import web
 
 from aigrid.core.errors import (
+    AigridError,
     ConfigurationError,
     InvalidRequestError,
     OverloadedError,
@@ -19,7 +23,7 @@ from aigrid.core.errors import (
 )
 from aigrid.core.package import ServiceSpec, UpstreamTarget
 from aigrid.engines.egress import Egress, Grants
-from aigrid.engines.engine import Job, Message, Sampling
+from aigrid.engines.engine import Job, JobTimes, Message, Sampling
 from aigrid.engines.load import load_engine
 from aigrid.engines.openai_answers import Answer
 from aigrid.engines.openai_api import parse_chat, to_job
@@ -80,10 +84,10 @@ async def collect(engine, job=CHAT):
     return [chunk async for chunk in engine.generate(job)]
 
 
-def run_against(handler, key_file="", **options):
+def run_against(handler, key_file="", job=CHAT, **options):
     async def run():
         async with upstream(handler, key_file, **options) as engine:
-            return await asyncio.wait_for(collect(engine), 10)
+            return await asyncio.wait_for(collect(engine, job), 10)
 
     return asyncio.run(run())
 
@@ -317,3 +321,36 @@ def test_the_double_fails_where_it_is_told():
             await collect(engine)
 
     asyncio.run(run())
+
+
+def test_a_compressed_answer_is_not_unpacked():
+    """64 MiB of one letter come as 64 KiB: they stay 64 KiB, and are no answer."""
+    asked = []
+
+    async def handler(request):
+        asked.append(request.headers["accept-encoding"])
+        bomb = gzip.compress(b"data: " + b"x" * (64 << 20))
+        headers = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
+        return web.Response(body=bomb, headers=headers)
+
+    tracemalloc.start()
+    with pytest.raises(AigridError):
+        run_against(handler)
+    assert tracemalloc.get_traced_memory()[1] < 160 << 20  # the double's own 64 MiB and its copy
+    tracemalloc.stop()
+    assert asked == ["identity"]
+
+
+def test_a_trace_goes_on_to_the_upstream_server():
+    seen = []
+
+    async def handler(request):
+        seen.append(request.headers.get("traceparent"))
+        return await well_behaved(request)
+
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    times = JobTimes()
+    run_against(handler, job=replace(CHAT, traceparent=traceparent, times=times))
+    run_against(handler)
+    assert seen == [traceparent, None]
+    assert times.fill_ns > 0

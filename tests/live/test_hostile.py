@@ -253,3 +253,13 @@ def test_an_origin_is_an_address_or_a_customers_network_and_they_are_bounded() -
     for number in range(guesses.ORIGINS_LIMIT + 50):
         found._bucket(str(number))
     assert len(found._buckets) == guesses.ORIGINS_LIMIT
+
+
+def test_a_key_that_is_no_text_is_no_key(rig: RigMaker) -> None:
+    running = rig(one=Script())
+    for served in (running.gateway, running.sites["one"]):
+        parts = urlsplit(served.url)
+        with socket.create_connection((str(parts.hostname), int(parts.port or 0)), 5) as raw:
+            head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n"
+            raw.sendall(head + b"authorization: Bearer sk-\xff\xfe\r\n\r\n{}")
+            assert raw.recv(4096).startswith(b"HTTP/1.1 401 ")

@@ -92,6 +92,30 @@ def test_a_site_joins_once_and_reports_for_itself(grid: Grid):
     assert joined.identity.key.stat().st_mode & 0o077 == 0
 
 
+def test_reports_of_an_older_start_are_refused(grid: Grid):
+    joined = grid.joined()
+    grid.report(joined, "join", introduction())
+    beat = {"site": SITE.name, "radio_load": 0.5, "radio_need_cores": 0.5}
+    beat |= {"slots_on_time": 7, "slots_missed": 0, "replicas": []}
+    assert not grid.report(joined, "heartbeat", {"incarnation": "a", "beat": beat})["join"]
+    state = grid.plane.orchestrator.state
+    row = state.site_row[SITE.name]
+    replayed = {"incarnation": "before", "beat": beat | {"slots_on_time": 9999}}
+    assert grid.report(joined, "heartbeat", replayed)["join"]
+    assert state.sites.slots_on_time[row] == 7
+
+
+def test_a_join_token_is_in_no_log(grid: Grid, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("DEBUG")
+    token = grid.invite()
+    membership.join(token, grid.folder / "one", SITE, HOST, 1)
+    with pytest.raises(AuthenticationError) as refused:
+        membership.join(token, grid.folder / "two", SITE, HOST, 1)
+    secret = Invitation.read(token).secret
+    assert token not in caplog.text + str(refused.value)
+    assert secret not in caplog.text + str(refused.value)
+
+
 def test_a_token_is_good_for_one_use(grid: Grid):
     token = grid.invite()
     membership.join(token, grid.folder / "one", SITE, HOST, 1)
