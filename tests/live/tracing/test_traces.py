@@ -202,14 +202,39 @@ def test_a_full_queue_drops_and_counts() -> None:
     shipper.shutdown()
 
 
-def test_traces_that_clients_ask_for_are_bounded() -> None:
-    from opentelemetry.sdk.trace.sampling import Decision
-
+def test_traces_that_clients_ask_for_are_bounded(rig: RigMaker, receiver: Receiver) -> None:
     from aigrid.live.tracing.tracer import Asked
 
-    sampler = Asked(per_min=3.0)
-    decided = [sampler.should_sample(None, 1, "POST").decision for _ in range(5)]
-    assert decided == [Decision.RECORD_AND_SAMPLE] * 3 + [Decision.DROP] * 2
+    running = rig(telemetry=Telemetry(receiver.url, ratio=0.0), one=Script())
+    assert running.gateway_state.tracer is not None
+    running.gateway_state.tracer._asked = Asked(per_min=3.0)
+    with client(running, default_headers={"traceparent": SAMPLED}) as api:
+        for _ in range(5):
+            api.completions.create(model="m", prompt="x")
+    receiver.until(ended("aigrid-site", 3))
+    time.sleep(0.2)
+    assert sum(s.kind == 2 and s.process == "aigrid-gateway" for s in receiver.spans) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        (SAMPLED, 1),
+        (SAMPLED[:-2] + "00", 0),
+        (f"cc-{TRACE}-{PARENT}-09-what-comes", 9),
+        (SAMPLED + "-more", None),
+        (f"ff-{TRACE}-{PARENT}-01", None),
+        (f"00-{'0' * 32}-{PARENT}-01", None),
+        (f"00-{TRACE}-{'0' * 16}-01", None),
+        (SAMPLED.upper(), None),
+        (SAMPLED + "\n", None),
+        ("", None),
+    ],
+)
+def test_contexts_are_read_as_w3c_says(given: str, flags: int | None) -> None:
+    from aigrid.live.tracing.tracer import flags_of
+
+    assert flags_of(given) == flags
 
 
 def test_without_an_endpoint_nothing_of_it_is_loaded(rig: RigMaker) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
+import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -18,14 +20,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import (
-    ALWAYS_ON,
-    Decision,
-    ParentBased,
-    Sampler,
-    SamplingResult,
-    TraceIdRatioBased,
-)
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter
@@ -44,6 +39,7 @@ TRACES_PATH = "/v1/traces"
 SPANS = Counter("aigrid_trace_spans", "Spans by what became of them", ("outcome",))
 _EXPORTED, _FAILED, _DROPPED = map(SPANS.labels, ("exported", "failed", "dropped"))
 _KINDS = {"internal": SpanKind.INTERNAL, "client": SpanKind.CLIENT, "server": SpanKind.SERVER}
+_CONTEXT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _PROPAGATOR = TraceContextTextMapPropagator()
 _NOWHERE = Context()
 logger = logging.getLogger(__name__)
@@ -175,33 +171,22 @@ class Shipper(SpanProcessor):
             logger.warning("traces are %s", "taken again" if sent else "not taken")
 
 
-class Asked(Sampler):
-    """Samples what its client says is sampled, as long as such requests are not too many."""
+class Asked:
+    """Traces that clients ask for: so many a minute, the rest of theirs is not sampled.
+
+    Args:
+        per_min: infinity where only the grid's own processes call.
+    """
 
     def __init__(self, per_min: float = ASKED_PER_MIN) -> None:
-        self._per_min, self._clock_s = per_min, time.monotonic
-        self._bucket = quota.full(per_min, self._clock_s())
-        self._lock = threading.Lock()
+        self._per_min = per_min
+        self._bucket = quota.full(per_min, time.monotonic())
 
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Any = None,
-        links: Sequence[Link] | None = None,
-        trace_state: Any = None,
-    ) -> SamplingResult:
-        """Take one from the bucket."""
-        with self._lock:
-            wait_s = quota.take(self._bucket, self._per_min, 1.0, self._clock_s())
-        decision = Decision.DROP if wait_s else Decision.RECORD_AND_SAMPLE
-        return SamplingResult(decision, attributes)
-
-    def get_description(self) -> str:
-        """For people."""
-        return f"Asked({self._per_min:.0f}/min)"
+    def take(self) -> bool:
+        """Whether there is one more."""
+        if math.isinf(self._per_min):
+            return True
+        return not quota.take(self._bucket, self._per_min, 1.0, time.monotonic())
 
 
 class ProcessTracer:
@@ -228,11 +213,10 @@ class ProcessTracer:
         )
         url = telemetry.endpoint.rstrip("/")
         endpoint = url if url.endswith(TRACES_PATH) else url + TRACES_PATH
+        self._drawn = int(telemetry.ratio * 2**56)
+        self._asked = Asked(ASKED_PER_MIN if at_the_door else math.inf)
         self._provider = TracerProvider(
-            sampler=ParentBased(
-                TraceIdRatioBased(telemetry.ratio),
-                remote_parent_sampled=Asked() if at_the_door else ALWAYS_ON,
-            ),
+            sampler=ALWAYS_ON,  # `serve` has decided
             resource=resource,
             shutdown_on_exit=False,
             span_limits=SpanLimits(
@@ -255,17 +239,32 @@ class ProcessTracer:
             headers: `traceparent` and `tracestate`, where the request has them.
             attributes: of the span.
         """
-        context = _PROPAGATOR.extract(headers, _NOWHERE) if headers else _NOWHERE
+        given = headers.get("traceparent", "")
+        flags = flags_of(given)
+        if flags is None:
+            if int.from_bytes(os.urandom(7), "big") >= self._drawn:
+                return Unrecorded(f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-00")
+        elif not flags & 1:
+            return Unrecorded(given)
+        elif not self._asked.take():
+            return Unrecorded(f"{given[:53]}00")
+        context = _PROPAGATOR.extract(headers, _NOWHERE) if flags is not None else _NOWHERE
         span = self._tracer.start_span(
             name, context, SpanKind.SERVER, attributes, record_exception=False
         )
-        if span.is_recording():
-            return Recorded(self._tracer, span)
-        return Unrecorded(_traceparent(span))
+        return Recorded(self._tracer, span)
 
     def close(self) -> None:
         """Send what waits."""
         self._provider.shutdown()
+
+
+def flags_of(traceparent: str) -> int | None:
+    """The flags of a caller's context; None where it is none (W3C Trace Context, section 3.2)."""
+    found = _CONTEXT.fullmatch(traceparent)
+    if found is None or found[1] == "ff" or not int(found[2], 16) or not int(found[3], 16):
+        return None
+    return None if found[1] == "00" and found[5] else int(found[4], 16)
 
 
 def _traceparent(span: trace.Span) -> str:
