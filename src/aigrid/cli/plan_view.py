@@ -8,24 +8,31 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from aigrid.app.planning import Planned
 from aigrid.cli.status_view import plain_table
 from aigrid.twin.planning import report
 from aigrid.twin.planning.rehearsed import Rehearsed
 from aigrid.twin.planning.search import Found
 from aigrid.twin.planning.solution import account
 
+# Places a round is told with.
+SHOWN = 3
 GOOD, BAD = "bold green", "bold red"
 
 
-def plan_view(found: Found, rehearsed: Rehearsed | None) -> RenderableType:
+def plan_view(done: Planned) -> RenderableType:
     """Headline, purchases, money, what binds, gaps, and the rehearsal where there was one."""
+    found, rehearsed = done.found, done.rehearsed
     parts: list[RenderableType] = [_headline(found), "", _bought(found), "", _money(found), ""]
     parts += [Text(line) for line in report.binding(found)]
     parts.append(_gap(found))
     if rehearsed is None:
         parts += ["", Text("not rehearsed: add --rehearse to see whether it holds", style="dim")]
     else:
-        parts += ["", _beside(found, rehearsed), "", _verdict(found, rehearsed)]
+        parts += ["", _beside(found, rehearsed)]
+        if len(done.rounds) > 1 or not done.rounds[0].holds:
+            parts += ["", _rounds(done)]
+        parts += ["", _verdict(done, rehearsed)]
     return Group(*parts)
 
 
@@ -82,13 +89,15 @@ def _gap(found: Found) -> Text:
     words = []
     if found.exact is not None and found.fast is not None:
         words.append(
-            f"fast over exact: {found.gap:+.2%} ({account(found.model, found.fast).cost_usd:,.0f} "
-            f"against {account(found.model, found.exact).cost_usd:,.0f} USD a year; "
-            f"{found.fast.seconds:.1f} s against {found.exact.seconds:.1f} s)"
+            f"fast plan {found.gap:+.2%} against the exact one, which HiGHS closed to "
+            f"{found.open_gap:.2%} ({found.fast.seconds:.1f} s against {found.exact.seconds:.1f} s)"
         )
     if not math.isnan(found.gap_to_bound):
-        words.append(f"at most {found.gap_to_bound:.2%} above the cheapest there can be")
-    return Text("; ".join(words) or "how far from the cheapest is not known")
+        words.append(
+            f"at most {found.gap_to_bound:.1%} above a cost that no plan can beat, which may be "
+            "far below what any plan can reach"
+        )
+    return Text("\n".join(words) or "how far from the cheapest is not known")
 
 
 def _beside(found: Found, rehearsed: Rehearsed) -> Table:
@@ -108,12 +117,40 @@ def _beside(found: Found, rehearsed: Rehearsed) -> Table:
     return table
 
 
-def _verdict(found: Found, rehearsed: Rehearsed) -> Text:
-    if report.holds(found, rehearsed):
-        return Text("the plan holds in the rehearsal", style=GOOD)
+def _rounds(done: Planned) -> RenderableType:
+    """Each round: what it cost, what it kept, and where it fell short."""
+    table = plain_table(
+        "round", "USD a year", "capital USD", "planned", "rehearsed, worst service", "holds",
+        right=("round", "USD a year", "capital USD", "planned"),
+    )  # fmt: skip
+    lines: list[RenderableType] = []
+    for at, one in enumerate(done.rounds):
+        money = account(one.found.model, one.found.best)
+        name, kept = one.rehearsed.worst
+        table.add_row(
+            f"{'> ' if at == done.chosen else ''}{at + 1}",
+            f"{money.cost_usd:,.0f}",
+            f"{money.capital_usd:,.0f}",
+            f">= {report.planned_attainment(one.found):.2%}",
+            f"{kept:.2%} {name}",
+            "yes" if one.holds else "no",
+        )
+        shorts = one.shortfalls[:SHOWN]
+        lines += [Text(f"round {at + 1}, {report.mended(one.found, s)}") for s in shorts]
+        if len(one.shortfalls) > SHOWN:
+            lines.append(Text(f"round {at + 1}, and at {len(one.shortfalls) - SHOWN} more places"))
+    return Group(table, "", *lines)
+
+
+def _verdict(done: Planned, rehearsed: Rehearsed) -> Text:
+    name, kept = rehearsed.worst
+    asked = report.planned_attainment(done.found)
+    if report.holds(done.found, rehearsed):
+        return Text(f"the plan holds in the rehearsal: {kept:.2%} of {name} in time", style=GOOD)
     return Text(
-        "the plan does not hold in the rehearsal: "
-        f"{rehearsed.slo_attainment:.2%} in time, {report.planned_attainment(found):.2%} planned",
+        f"no plan of {len(done.rounds)} rounds holds in the rehearsal; shown is the one that came "
+        f"nearest: {kept:.2%} of {name} in time, {asked:.2%} planned; try more --rounds, other "
+        "--device, or a lower --slo",
         style=BAD,
     )
 

@@ -102,6 +102,11 @@ class Day:
         self.tally.in_flight = self._in_line
         return self.tally
 
+    @property
+    def minute(self) -> tally.Minute:
+        """The minute that is just over."""
+        return tally.Minute(self._served, self._good, self._over, self._load, self._ways.joined)
+
     def _minute(self, minute: int) -> None:
         began = time.perf_counter()
         self._decide_shares(minute)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aigrid.twin.planning import fast_kernels as kernels
 from aigrid.twin.planning.model import Model
-from aigrid.twin.planning.options import PLANNED
+from aigrid.twin.planning.options import PLANNED, able_of
 from aigrid.twin.planning.solution import Solution, account
 from aigrid.twin.planning.towers import EXTRA, bins_of
 
@@ -48,7 +48,8 @@ class Search:
         groups, candidates = model.near.shape
         services, periods = model.rate.shape
         o = model.options
-        self._options = (o.kind, o.least, o.most, o.load, o.work_s, o.keeps)
+        self._options = (o.least, o.most, o.load, o.work_s, o.keeps, o.busy)
+        self._places = (model.allowed, model.room)
         self._capital = model.capital + dear
         self.price(dear)
         self._sink = np.full(services, NEVER) if all_demand else model.value_usd
@@ -70,12 +71,12 @@ class Search:
 
     def _able(self) -> NDArray[np.bool_]:
         """(G, C, S) whether a candidate may and can serve a service of a group at all."""
-        model, options = self.model, self.model.options
+        model = self.model
+        keeps = able_of(model.allowed, model.options.keeps)
+        g, c = np.nonzero(model.near >= 0)
         found = np.zeros((*model.near.shape, len(model.rate)), np.bool_)
-        for kind in np.unique(model.kind):
-            keeps = options.keeps[options.kind == kind].any(axis=0)
-            g, c = np.nonzero((model.near >= 0) & (model.kind[model.near] == kind))
-            found[g, c] = keeps.T[model.path[g, c]] & model.lawful[model.near[g, c]]
+        site = model.near[g, c]
+        found[g, c] = keeps[site, :, model.path[g, c]] & model.lawful[site]
         return found
 
     def begin(self, ranks: tuple[int, ...], *, keeps_towers: bool = False) -> None:
@@ -105,7 +106,8 @@ class Search:
         model = self.model
         self._capital, price = model.capital + dear, model.price()
         each = price * self._capital + model.idle_usd()
-        self._money = np.stack([each, model.busy_usd(), price], axis=1)
+        self._money = np.stack([each, model.run_usd(), price], axis=1)
+        self._busy_usd = model.busy_usd()
 
     def close_poorest(self) -> bool:
         """Close the site that earns least for its capital; False where none is left."""
@@ -152,7 +154,7 @@ class Search:
         costs, capital = np.zeros(len(flow)), np.zeros(len(flow))
         for k in range(len(flow)):
             costs[k], o, n = kernels.site_cost(
-                int(m.kind[k]), flow[k], path[k], m.year, m.carry_usd, self._options, self._money,
+                k, flow[k], path[k], m.year, m.carry_usd, self._places, self._options, self._money,
                 soft,
             )  # fmt: skip
             capital[k] = n * self._money[o, 2] if o >= 0 else 0.0
@@ -165,7 +167,7 @@ class Search:
             flow, path = self._sites(left)
             costs, capital = self._costs(flow, path, soft)
             moves = kernels.shift(
-                model.near, model.path, model.kind, model.lawful, left, self.part, flow, path,
+                model.near, model.path, self._places, model.lawful, left, self.part, flow, path,
                 model.year, model.carry_usd, self._options, self._money, self._sink, soft, costs,
                 capital, self.room_usd, self.able.any(axis=1),
             )  # fmt: skip
@@ -180,16 +182,17 @@ class Search:
         per_site = np.zeros((len(model.site), services, periods))
         for k in range(len(model.site)):
             _, o, _ = kernels.site_cost(
-                int(model.kind[k]), flow[k], path[k], model.year, model.carry_usd, self._options,
+                k, flow[k], path[k], model.year, model.carry_usd, self._places, self._options,
                 self._money, False,
             )  # fmt: skip
             if o < 0:
                 continue
             work = np.where(path[k] >= 0, model.options.work_s[o], 0.0)
             busiest = int((flow[k] * work[:, None]).sum(axis=0).argmax())
-            energy = work * self._money[o, 1] + model.carry_usd
+            energy = work * self._busy_usd[o] + model.carry_usd
             per_site[k] = energy[:, None] * model.year
-            per_site[k, :, busiest] += work / model.options.load[o] * self._money[o, 0]
+            load = model.options.load[o] / model.room[k]
+            per_site[k, :, busiest] += work / load * self._money[o, 0]
         refused = self._sink[:, None] * model.year
         found = np.zeros_like(left)
         for c in range(model.near.shape[1]):
@@ -259,7 +262,7 @@ class Search:
                     continue
                 rest = np.maximum(flow[k] - gone * self.part[g, c][:, None], 0.0)
                 cost, _, _ = kernels.site_cost(
-                    int(model.kind[k]), rest, path[k], model.year, model.carry_usd, self._options,
+                    k, rest, path[k], model.year, model.carry_usd, self._places, self._options,
                     self._money, True,
                 )  # fmt: skip
                 saved += costs[k] - cost
@@ -273,7 +276,7 @@ class Search:
         for c, k in sites:
             flow[k] = np.maximum(flow[k] - gone * self.part[g, c][:, None], 0.0)
             costs[k], _, _ = kernels.site_cost(
-                int(model.kind[k]), flow[k], path[k], model.year, model.carry_usd, self._options,
+                k, flow[k], path[k], model.year, model.carry_usd, self._places, self._options,
                 self._money, True,
             )  # fmt: skip
 
@@ -285,7 +288,7 @@ class Search:
         count = np.zeros(len(model.site), np.int64)
         for k in range(len(model.site)):
             _, option[k], count[k] = kernels.site_cost(
-                int(model.kind[k]), flow[k], path[k], model.year, model.carry_usd, self._options,
+                k, flow[k], path[k], model.year, model.carry_usd, self._places, self._options,
                 self._money, False,
             )  # fmt: skip
         upward = self.part[:, :-1, :, None] * left[:, None]

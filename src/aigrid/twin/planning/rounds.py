@@ -1,0 +1,110 @@
+"""Plan, rehearse, correct what fell short, and plan again, until a plan keeps what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from aigrid.twin.planning.corrections import Shortfall, corrected, shortfalls
+from aigrid.twin.planning.model import Model
+from aigrid.twin.planning.rehearsed import Rehearsed
+from aigrid.twin.planning.search import EXACT, FAST, Found, Heard, find
+from aigrid.twin.planning.seen import Seen
+from aigrid.twin.planning.solution import account
+
+ROUNDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One plan and its rehearsal.
+
+    Attributes:
+        found: the plan.
+        rehearsed: its day.
+        shortfalls: where services kept too few promises; empty if the plan holds.
+    """
+
+    found: Found
+    rehearsed: Rehearsed
+    shortfalls: tuple[Shortfall, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every service kept the share of its promises that was asked for."""
+        return self.rehearsed.keeps(self.found.model.terms.slo_share)
+
+    @property
+    def profit_usd(self) -> float:
+        """Of a year, as planned."""
+        return account(self.found.model, self.found.best).profit_usd
+
+
+Rehearse = Callable[[Model, Found, int], tuple[Rehearsed, Seen]]
+
+
+def plan_in_rounds(
+    model: Model,
+    method: str,
+    limit_s: float,
+    rounds: int,
+    rehearse: Rehearse,
+    heard: Heard | None = None,
+    told: Callable[[int, Round], None] | None = None,
+) -> tuple[Round, ...]:
+    """Plan and rehearse until a plan holds, or nothing is left to correct.
+
+    The first round plans by `method`, further ones by the fast planner; where the first was exact
+    too, the corrected problem is solved exactly once it holds.
+
+    Args:
+        model: to plan.
+        method: see `search.find`.
+        limit_s: of HiGHS, each time it runs.
+        rounds: at most, and one more where the corrected problem is solved exactly.
+        rehearse: a plan in a round, from 0 on.
+        heard: is told of the planner's stages.
+        told: hears each round.
+    """
+    done: list[Round] = []
+
+    def go(problem: Model, how: str) -> tuple[Round, Seen]:
+        found = find(problem, how, limit_s, heard)
+        rehearsed, seen = rehearse(problem, found, len(done))
+        shorts = shortfalls(problem, found.best, seen, problem.terms.slo_share)
+        done.append(Round(found, rehearsed, shorts))
+        if told:
+            told(len(done) - 1, done[-1])
+        return done[-1], seen
+
+    last, seen = go(model, method)
+    while not last.holds and len(done) < rounds:
+        better = corrected(model, last.found.best, last.shortfalls, seen)
+        if _same(model, better):
+            break
+        model = better
+        last, seen = go(model, FAST)
+    if last.holds and len(done) > 1 and done[0].found.exact is not None:
+        go(model, EXACT)
+    return tuple(done)
+
+
+def best_of(rounds: tuple[Round, ...]) -> int:
+    """The round that is told as the plan: of those that hold the one that leaves most.
+
+    Where none holds, the one whose worst service came nearest to what was promised.
+    """
+    holding = [i for i, one in enumerate(rounds) if one.holds]
+    if holding:
+        return max(holding, key=lambda i: rounds[i].profit_usd)
+    return max(range(len(rounds)), key=lambda i: min(p for _, p in rounds[i].rehearsed.attained))
+
+
+def _same(one: Model, other: Model) -> bool:
+    return (
+        bool(np.array_equal(one.allowed, other.allowed))
+        and bool(np.array_equal(one.room, other.room))
+        and bool(np.array_equal(one.towers.spare, other.towers.spare))
+    )
