@@ -77,6 +77,7 @@ class Day:
         self._radios = max(int(ground.has_radio.sum()), 1)
         self._used_missed = np.zeros(2)
         self._rows = parts(slice(0, count))
+        self._columns = (0,) * ground.reach.shape[1]
         self._arrive, self._line = np.zeros((services, count)), np.zeros((services, count))
         self._served, self._over = np.zeros((services, count)), np.zeros((services, count))
         self._point = np.zeros(count, np.int32)
@@ -222,7 +223,9 @@ class Day:
 
     def _push(self, s: int) -> tuple[float, float]:
         weight, rate = self.orchestrator.decided.weight[s], self._known.requests.rate[s]
-        found: tuple[float, float] = flows.push(self._ground.reach, weight, rate, self._arrive[s])
+        found: tuple[float, float] = flows.push(
+            self._ground.reach, weight, rate, self._arrive[s], self._columns
+        )
         return found
 
     def _serve(self, rows: slice) -> tuple[float, float, float]:

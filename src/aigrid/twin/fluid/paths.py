@@ -37,7 +37,7 @@ def encode(first, last, reach, hop_ms, hub, extra_ms, lookup, steps, codes):
 
 
 @njit(**_OPTIONS)
-def mix(reach, weight, rate, codes, hub, paths, stays, crossing):
+def mix(reach, weight, rate, codes, hub, paths, stays, crossing, columns):
     """By which paths requests come to each site, and how many sessions stay there.
 
     Two requests of a session go to the same candidate with its weight, if the gateway draws for
@@ -52,6 +52,7 @@ def mix(reach, weight, rate, codes, hub, paths, stays, crossing):
         paths: (N, P) to fill; rows sum to 1.
         stays: (N,) to fill, 0 to 1.
         crossing: (N,) to fill, requests a second over each hub's uplink.
+        columns: K values, any: a tuple's length is known when this is compiled.
     """
     paths[:] = 0.0
     stays[:] = 0.0
@@ -60,7 +61,7 @@ def mix(reach, weight, rate, codes, hub, paths, stays, crossing):
         asked = rate[row]
         if asked <= 0.0:
             continue
-        for at in range(reach.shape[1]):
+        for at in range(len(columns)):
             part = weight[row, at]
             if part > 0.0:
                 site, code = reach[row, at], codes[row, at]

@@ -61,6 +61,7 @@ class Ways:
                 self.mix[s],
                 self.stays[s],
                 self._crossing[s],
+                (0,) * self._ground.reach.shape[1],
             )
 
         threads.each(one, range(len(weight)))
