@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from numba import njit
 
+from aigrid.twin.models.path import link_wait_ms
+
 # Set in the code of a path that leaves its hub.
 CROSSES = 128
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -34,6 +36,13 @@ def encode(first, last, reach, hop_ms, hub, extra_ms, lookup, steps, codes):
                     way += extra_ms[hub[row]]
                     crossing = CROSSES
                 codes[row, at] = crossing + lookup[min(int(2.0 * way * steps), len(lookup) - 1)]
+
+
+@njit(**_OPTIONS)
+def waits(rows, loads, gbit_per_s, wait_ms):
+    """Set the wait for the uplinks of `rows` under their `loads`; wait_ms is (N,)."""
+    for at in range(len(rows)):
+        wait_ms[rows[at]] = link_wait_ms(loads[at], gbit_per_s)
 
 
 @njit(**_OPTIONS)
