@@ -58,7 +58,7 @@ def _bought(found: Found) -> Table:
             row["kind"],
             row["device"],
             f"{row['sites']:,}",
-            f"{row['devices']:,.5g}",
+            _devices(row["devices"]),
             f"{row['capital_usd']:,.0f}",
             _percent(row["peak_load"]),
             _percent(row["planned_load"]),
@@ -89,23 +89,28 @@ def _gap(found: Found) -> Text:
     words = []
     if found.exact is not None and found.fast is not None:
         words.append(
-            f"fast plan {found.gap:+.2%} against the exact one, which HiGHS closed to "
-            f"{found.open_gap:.2%} ({found.fast.seconds:.1f} s against {found.exact.seconds:.1f} s)"
+            f"fast over exact: {found.gap:+.2%}, with energy as it is used {found.gap_in_use:+.2%} "
+            f"({found.fast.seconds:.1f} s against {found.exact.seconds:.1f} s; HiGHS left "
+            f"{found.open_gap:.2%} open)"
         )
     if not math.isnan(found.gap_to_bound):
-        words.append(
-            f"at most {found.gap_to_bound:.1%} above a cost that no plan can beat, which may be "
-            "far below what any plan can reach"
-        )
+        words.append(_above(found.gap_to_bound))
     return Text("\n".join(words) or "how far from the cheapest is not known")
+
+
+def _above(gap: float) -> str:
+    if gap > 1.0:
+        return f"the cost that no plan can beat is {1.0 + gap:,.1f} times lower, which says little"
+    return f"at most {gap:.1%} above a cost that no plan can beat"
 
 
 def _beside(found: Found, rehearsed: Rehearsed) -> Table:
     table = plain_table("", "planned", "rehearsed", right=("planned", "rehearsed"))
     money = account(found.model, found.best)
+    least = f">= {report.planned_attainment(found):.2%}"
+    in_time = [(f"{name} in time", least, f"{part:.2%}") for name, part in rehearsed.attained]
     rows = (
-        ("in time, of requests sold", f">= {report.planned_attainment(found):.2%}",
-         f"{rehearsed.slo_attainment:.2%}"),
+        *in_time,
         ("answered, of requests sold", "100.00%", f"{rehearsed.served:.2%}"),
         ("something runs, hubs and factories", _percent(report.planned_utilisation(found)),
          _percent(rehearsed.utilisation)),
@@ -153,6 +158,10 @@ def _verdict(done: Planned, rehearsed: Rehearsed) -> Text:
         "--device, or a lower --slo",
         style=BAD,
     )
+
+
+def _devices(count: float) -> str:
+    return f"{count:,.0f}" if count >= 1e3 or float(count).is_integer() else f"{count:.4g}"
 
 
 def _percent(value: float) -> str:

@@ -199,6 +199,21 @@ def corrected(model: Model, found: Solution, shorts: tuple[Shortfall, ...], seen
     return replace(model, allowed=allowed, room=room, towers=_smaller(model, towers))
 
 
+def between(failed: Model, holding: Model) -> Model:
+    """Half of the way back from a problem whose plan holds to one whose plan did not.
+
+    Devices are halved as ratios. Where an option was ruled out it stays so.
+    """
+    spare = np.sqrt(failed.towers.spare * holding.towers.spare)
+    room = np.sqrt(failed.room * holding.room)
+    close = bool(np.all(holding.room <= failed.room * 1.1))
+    return replace(
+        holding,
+        room=holding.room if close else room,
+        towers=holding.towers if close else replace(holding.towers, spare=spare),
+    )
+
+
 def _needed(model: Model, found: Solution) -> Floats:
     """(K,) devices that the plan's own flows need, before any room."""
     used = np.flatnonzero(found.option >= 0)

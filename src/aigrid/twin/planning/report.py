@@ -114,12 +114,14 @@ def told(
         "customers": float(model.country.network.customers.sum()),
         "slo_share": model.terms.slo_share,
         "budget_usd": model.terms.budget_usd,
+        "capital_for_all_usd": found.full_capital_usd,
         "carries_all": not found.obstacles,
         "carried": carried_share(found),
         "method": found.best.method,
         "plan": figures(found, found.best),
         "plans": plans,
         "gap": found.gap,
+        "gap_in_use": found.gap_in_use,
         "open_gap": found.open_gap,
         "bound_usd": found.bound_usd,
         "gap_to_bound": found.gap_to_bound,
@@ -226,7 +228,10 @@ def binding(found: Found) -> list[str]:
         )
     if math.isfinite(model.terms.budget_usd):
         spent = account(model, best).capital_usd
-        lines.append(f"budget: {spent:,.0f} of {model.terms.budget_usd:,.0f} USD are spent")
+        words = f"budget: {spent:,.0f} of {model.terms.budget_usd:,.0f} USD are spent"
+        if not found.all_demand:
+            words += f"; to carry all would take about {found.full_capital_usd:,.0f}"
+        lines.append(words)
     return lines
 
 

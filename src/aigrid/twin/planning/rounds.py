@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aigrid.twin.planning.corrections import Shortfall, corrected, shortfalls
+from aigrid.twin.planning.corrections import Shortfall, between, corrected, shortfalls
 from aigrid.twin.planning.model import Model
 from aigrid.twin.planning.rehearsed import Rehearsed
 from aigrid.twin.planning.search import EXACT, FAST, Found, Heard, find
@@ -56,14 +56,15 @@ def plan_in_rounds(
 ) -> tuple[Round, ...]:
     """Plan and rehearse until a plan holds, or nothing is left to correct.
 
-    The first round plans by `method`, further ones by the fast planner; where the first was exact
-    too, the corrected problem is solved exactly once it holds.
+    The first round plans by `method`, further ones by the fast planner. Once one holds, rounds that
+    are left look for a cheaper plan between it and the last one that did not. Where the first was
+    exact too, the problem whose plan holds is solved exactly in the end.
 
     Args:
         model: to plan.
         method: see `search.find`.
         limit_s: of HiGHS, each time it runs.
-        rounds: at most, and one more where the corrected problem is solved exactly.
+        rounds: at most, and one more where it is solved exactly in the end.
         rehearse: a plan in a round, from 0 on.
         heard: is told of the planner's stages.
         told: hears each round.
@@ -80,14 +81,27 @@ def plan_in_rounds(
         return done[-1], seen
 
     last, seen = go(model, method)
+    failed = model
     while not last.holds and len(done) < rounds:
         better = corrected(model, last.found.best, last.shortfalls, seen)
         if _same(model, better):
             break
-        model = better
+        failed, model = model, better
         last, seen = go(model, FAST)
-    if last.holds and len(done) > 1 and done[0].found.exact is not None:
-        go(model, EXACT)
+    if not last.holds or len(done) == 1:
+        return tuple(done)
+    holding = last
+    for _ in range(rounds - len(done)):
+        middle = between(failed, holding.found.model)
+        if _same(middle, holding.found.model):
+            break
+        last, _ = go(middle, FAST)
+        if last.holds and last.profit_usd >= holding.profit_usd:
+            holding = last
+        else:
+            failed = middle
+    if done[0].found.exact is not None:
+        go(holding.found.model, EXACT)
     return tuple(done)
 
 

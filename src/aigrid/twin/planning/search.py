@@ -33,6 +33,7 @@ class Found:
         fast: None where it found none.
         all_demand: all that can be carried is; else the budget is too small: what earns most.
         bound_usd: no plan costs less (less revenue, where not all is carried); -inf if unknown.
+        full_capital_usd: of the fast plan that carries all that can be, whatever the budget.
         obstacles: what no device that may be bought can carry, and why.
         missing: (G, S, T) requests a second that are not carried.
     """
@@ -43,6 +44,7 @@ class Found:
     fast: Solution | None
     all_demand: bool
     bound_usd: float
+    full_capital_usd: float
     obstacles: tuple[Obstacle, ...]
     missing: NDArray[np.float64]
 
@@ -62,6 +64,13 @@ class Found:
         if self.exact is None or self.fast is None:
             return math.nan
         return _gap(self._straight_usd(self.fast), self._straight_usd(self.exact))
+
+    @property
+    def gap_in_use(self) -> float:
+        """The same by the cost that is told, with energy as it is used."""
+        if self.exact is None or self.fast is None:
+            return math.nan
+        return _gap(self.objective_usd(self.fast), self.objective_usd(self.exact))
 
     @property
     def open_gap(self) -> float:
@@ -107,7 +116,8 @@ def find(
     assert quick is not None
     least = np.minimum(carried(model, quick), model.demand)
     all_demand = True
-    if account(model, quick).capital_usd > budget:
+    full = account(model, quick).capital_usd
+    if full > budget:
         quick = keeping.within(model, True, budget, tell("budget"))
     wanted = Wanted(True, budget, least)
     runs_exact = method == EXACT or (method == AUTO and exact.size(model) <= SMALL)
@@ -126,7 +136,7 @@ def find(
         tell("bound")(0)
         bound = least_usd(model, wanted, limit_s)
     options = [f for f in (solved, quick) if f is not None]
-    draft = Found(model, options[0], solved, quick, all_demand, bound, (), model.demand)
+    draft = Found(model, options[0], solved, quick, all_demand, bound, full, (), model.demand)
     best = min(options, key=draft.objective_usd)
     missing = np.maximum(model.demand - carried(model, best), 0.0)
     missing[missing <= 1e-6 * np.maximum(model.demand, 1e-12)] = 0.0
