@@ -29,7 +29,7 @@ DEFAULT = "region"
 DEVICES = ("l40s", "rtx-pro-6000", "h100", "b200")
 # Up to so many sites a plan is rehearsed without being asked.
 REHEARSED_SITES = 5_000
-ROUNDS = 6
+ROUNDS = 8
 CSV, RESULT = "plan.csv", "plan.json"
 PROMISES = {"ttft": "ttft_slo_ms", "tpot": "tpot_slo_ms"}
 

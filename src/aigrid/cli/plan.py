@@ -47,7 +47,7 @@ from aigrid.cli.output import console, note
     help="Rehearse the plan's day (default: up to 5,000 sites).",
 )  # fmt: skip
 @click.option(
-    "--rounds", metavar="N", type=click.IntRange(1, 20), default=6, show_default=True,
+    "--rounds", metavar="N", type=click.IntRange(1, 20), default=8, show_default=True,
     help="Plan again so often at most while the rehearsal falls short.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of chance (default: 0).")

@@ -17,6 +17,7 @@ from aigrid.twin.planning.corrections import (
     MORE,
     OTHER,
     TOWERS,
+    between,
     corrected,
     more_needed,
     shortfalls,
@@ -145,7 +146,7 @@ def test_rounds_end_with_the_first_plan_that_holds() -> None:
         k = standing(found.best)
         return rehearsed(model, found, at_one(model, k, (0.5, 0.7, 1.0)[at]))
 
-    rounds = plan_in_rounds(m, FAST, 1.0, 6, rehearse)
+    rounds = plan_in_rounds(m, FAST, 1.0, 3, rehearse)
     assert [one.holds for one in rounds] == [False, False, True]
     assert best_of(rounds) == 2
     assert rounds[1].found.model.room.max() > 1.0
@@ -162,3 +163,38 @@ def test_rounds_have_a_limit_and_the_nearest_plan_is_told() -> None:
     assert len(rounds) == 3
     assert not any(one.holds for one in rounds)
     assert best_of(rounds) == 1
+
+
+def test_wider_corrections_count_on_a_site_for_what_it_was_sent() -> None:
+    m, found = planned()
+    k = standing(found)
+    day = seen(m, at_one(m, k, 0.6))
+    shorts = shortfalls(m, found, day, SHARE)
+    other = [i for i in np.flatnonzero(found.option >= 0) if found.upward[:, :, 0].sum() and i != k]
+    narrow = corrected(m, found, shorts, day)
+    wide = corrected(m, found, shorts, day, wider=True)
+    assert np.all(wide.room >= narrow.room)
+    assert wide.room[other].sum() > narrow.room[other].sum()
+
+
+def test_halfway_back_is_between_and_ends() -> None:
+    m, _ = planned()
+    holding = replace(m, room=m.room * 4.0)
+    middle = between(m, holding)
+    assert np.all((middle.room > m.room) & (middle.room < holding.room))
+    close = replace(m, room=m.room * 1.05)
+    assert np.array_equal(between(m, close).room, close.room)
+
+
+def test_rounds_that_are_left_look_for_a_cheaper_plan_that_holds() -> None:
+    m, _ = planned()
+
+    def rehearse(model: Model, found: Found, at: int) -> tuple[Rehearsed, Seen]:
+        k = standing(found.best)
+        # Half of what the correction asked for would have done.
+        return rehearsed(model, found, at_one(model, k, (0.5, 1.0, 1.0, 0.5)[at]))
+
+    rounds = plan_in_rounds(m, FAST, 1.0, 4, rehearse)
+    assert [one.holds for one in rounds] == [False, True, True, False]
+    assert best_of(rounds) == 2
+    assert rounds[2].profit_usd > rounds[1].profit_usd

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from aigrid.twin.models.money import DAYS_A_YEAR
+from aigrid.twin.models.shapes import MINUTES
 from aigrid.twin.planning.model import Model
 from aigrid.twin.planning.options import able_of
 from aigrid.twin.planning.seen import Seen
@@ -25,6 +27,8 @@ Floats = NDArray[np.float64]
 MENDED = 0.9
 # Devices for one, that a round may ask for at most; and at least, so that rounds get somewhere.
 MOST_MORE, LEAST_MORE = 4.0, 1.05
+# A site that was sent less than this part of what it was planned to serve is counted on for less.
+TAKEN = 0.8
 _STEPS = np.geomspace(LEAST_MORE, MOST_MORE, 41)
 MORE, OTHER, TOWERS, NONE = "more devices", "another device", "fewer towers", "nothing helps"
 
@@ -168,10 +172,19 @@ def _when(broken: Floats) -> tuple[int, int]:
     return best[0] * 60, min(best[1] * 60, len(broken)) - 1
 
 
-def corrected(model: Model, found: Solution, shorts: tuple[Shortfall, ...], seen: Seen) -> Model:
+def corrected(
+    model: Model,
+    found: Solution,
+    shorts: tuple[Shortfall, ...],
+    seen: Seen,
+    *,
+    wider: bool = False,
+) -> Model:
     """The problem with what the shortfalls ask for; the same where nothing helps.
 
-    Sites alike that have no device yet are held to the same, lest the plan only moves.
+    Sites alike that have no device yet are held to the same, lest the plan only moves. Where it
+    does all the same (`wider`), sites that were sent less than they were planned to serve are
+    counted on for less too: what they could have kept beyond that, the orchestrator did not use.
     """
     allowed, room = model.allowed.copy(), model.room.copy()
     needed = _needed(model, found)
@@ -196,7 +209,17 @@ def corrected(model: Model, found: Solution, shorts: tuple[Shortfall, ...], seen
                 nearer = (found.option >= 0) & (np.arange(len(room)) != k)
                 nearer &= keeps[np.maximum(found.option, 0)]
                 room[nearer] *= 1.5
+    for s in sorted({short.service for short in shorts}) if wider else ():
+        unused = _unused(model, found, seen, s)
+        room *= np.where(unused > 1.0 / TAKEN, np.minimum(unused, MOST_MORE), 1.0)
     return replace(model, allowed=allowed, room=room, towers=_smaller(model, towers))
+
+
+def _unused(model: Model, found: Solution, seen: Seen, s: int) -> Floats:
+    """(K,) requests of a service that a site was planned to serve, for one that it was sent."""
+    planned = (loads(model, found)[:, s] * model.year[None, s]).sum(axis=1) / DAYS_A_YEAR
+    sent = seen.asked[:-1, s].sum(axis=1, dtype=np.float64) * MINUTES / seen.asked.shape[2]
+    return np.where(planned > 0.0, planned / np.maximum(sent, 1e-9), 1.0)
 
 
 def between(failed: Model, holding: Model) -> Model:

@@ -14,7 +14,9 @@ from aigrid.twin.planning.search import EXACT, FAST, Found, Heard, find
 from aigrid.twin.planning.seen import Seen
 from aigrid.twin.planning.solution import account
 
-ROUNDS = 6
+ROUNDS = 8
+# Corrections where promises were broken, before all that went otherwise than planned is corrected.
+PATIENCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,9 @@ def plan_in_rounds(
 ) -> tuple[Round, ...]:
     """Plan and rehearse until a plan holds, or nothing is left to correct.
 
-    The first round plans by `method`, further ones by the fast planner. Once one holds, rounds that
-    are left look for a cheaper plan between it and the last one that did not. Where the first was
+    The first round plans by `method`, further ones by the fast planner. Where `PATIENCE`
+    corrections did not do, they begin again at the first plan, and wider. Once a plan holds, rounds
+    that are left look for a cheaper one between it and the last that did not. Where the first was
     exact too, the problem whose plan holds is solved exactly in the end.
 
     Args:
@@ -81,9 +84,12 @@ def plan_in_rounds(
         return done[-1], seen
 
     last, seen = go(model, method)
-    failed = model
+    first, failed = (model, last, seen), model
     while not last.holds and len(done) < rounds:
-        better = corrected(model, last.found.best, last.shortfalls, seen)
+        if len(done) == PATIENCE + 1:
+            model, last, seen = first
+        wider = len(done) > PATIENCE
+        better = corrected(model, last.found.best, last.shortfalls, seen, wider=wider)
         if _same(model, better):
             break
         failed, model = model, better
