@@ -2,9 +2,10 @@
 
 Small cases are a prefecture whose sites are placed anew by each seed; HiGHS gets `EXACT_S` a case,
 and what it left open stands in the note. Gaps are by the exact planner's own cost; the bound is a
-cost that no plan can beat. Rounds are judged on scenarios and demands that nothing was shaped on.
-The national case has 200,000 towers; its gap is to the bound of `planning.bound`, so the true one
-is smaller. All cases together take about six minutes on two cores.
+cost that no plan can beat. Rounds are judged on scenarios and demands that nothing was shaped on,
+and their plans on one more day, of other chance. The national case has 200,000 towers; its gap is
+to the bound of `planning.bound`, so the true one is smaller. All cases together take about six
+minutes on two cores.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from aigrid.twin.planning.terms import BUY, OFF, Terms
 EXACT_S = 20.0
 NATIONAL_LIMIT_S = 60.0
 GAP_LIMIT = 0.05
+# Added to the seed of chance for a day that no plan was corrected on.
+OTHER_DAY = 100
 FEW = ("rtx-pro-6000", "b200")
 
 
@@ -117,9 +120,12 @@ def _rounds(case: Case) -> tuple[dict[str, Any], bool]:
         return rehearse_plan(model, found.best, case.seed, cores())
 
     began = time.perf_counter()
-    rounds = plan_in_rounds(case.model(), FAST, EXACT_S, ROUNDS, rehearse)
+    rounds = plan_in_rounds(find(case.model(), FAST), EXACT_S, ROUNDS, rehearse)
     best = rounds[best_of(rounds)]
-    note = f"{'; '.join(map(_told, rounds))}; {time.perf_counter() - began:.0f} s"
+    seconds = time.perf_counter() - began
+    other, _ = rehearse_plan(best.found.model, best.found.best, case.seed + OTHER_DAY, cores())
+    name, kept = other.worst
+    note = f"{'; '.join(map(_told, rounds))}; {seconds:.0f} s; another day: {kept:.2%} {name}"
     _, kept = best.rehearsed.worst
     row = _row(f"{case.name}: kept over promised", kept - case.share, "", None, note)
     row["limit"], row["verdict"] = ">= 0", "won" if best.holds else "lost"

@@ -123,15 +123,16 @@ def plan(wish: Wish, progress: Progress) -> Planned:
     progress.stage("devices", 0)
     model = model_of(country, terms, policy_of(country))
     hear = _Heard(progress, wish.limit_s, len(starts(model, True)))
-    small = len(country.network) <= REHEARSED_SITES
+    found = find(model, wish.method, wish.limit_s, hear)
+    rehearsed: Rehearsed | None = None
     rounds: tuple[Round, ...] = ()
     chosen = 0
-    if small if wish.rehearse is None else wish.rehearse:
-        rounds = _in_rounds(model, wish, progress, hear)
+    small = len(country.network) <= REHEARSED_SITES
+    asked = small if wish.rehearse is None else wish.rehearse
+    if asked and report.carried_share(found) > 0.0:
+        rounds = _in_rounds(found, wish, progress, hear)
         chosen = best_of(rounds)
         found, rehearsed = rounds[chosen].found, rounds[chosen].rehearsed
-    else:
-        found, rehearsed = find(model, wish.method, wish.limit_s, hear), None
     told = report.told(found, rehearsed, wish.seed, rounds) | {"commit": code_commit()}
     told = _finite(told)
     return Planned(found, rehearsed, rounds, chosen, told, _store(found, told, wish))
@@ -162,11 +163,11 @@ class _Heard:
         self._stage = ""
 
 
-def _in_rounds(model: Model, wish: Wish, progress: Progress, hear: _Heard) -> tuple[Round, ...]:
+def _in_rounds(found: Found, wish: Wish, progress: Progress, hear: _Heard) -> tuple[Round, ...]:
     from aigrid.twin.planning.rehearsed import rehearse_plan
     from aigrid.twin.planning.rounds import plan_in_rounds
 
-    def rehearse(problem: Model, found: Found, at: int) -> tuple[Rehearsed, Seen]:
+    def rehearse(problem: Model, plan: Found, at: int) -> tuple[Rehearsed, Seen]:
         progress.stage(f"round {at + 1}, tables", 0)
         seen = 0
 
@@ -177,11 +178,11 @@ def _in_rounds(model: Model, wish: Wish, progress: Progress, hear: _Heard) -> tu
             progress.advance(done - seen)
             seen = done
 
-        outcome = rehearse_plan(problem, found.best, wish.seed, cores(), minute)
+        outcome = rehearse_plan(problem, plan.best, wish.seed, cores(), minute)
         hear.over()
         return outcome
 
-    return plan_in_rounds(model, wish.method, wish.limit_s, wish.rounds, rehearse, hear)
+    return plan_in_rounds(found, wish.limit_s, wish.rounds, rehearse, hear)
 
 
 def _scaled(country: Country, wish: Wish) -> tuple[Country, float]:

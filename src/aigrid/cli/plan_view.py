@@ -26,7 +26,9 @@ def plan_view(done: Planned) -> RenderableType:
     parts: list[RenderableType] = [_headline(found), "", _bought(found), "", _money(found), ""]
     parts += [Text(line) for line in report.binding(found)]
     parts.append(_gap(found))
-    if rehearsed is None:
+    if not found.best.upward.any() and not found.best.own.any():
+        parts += ["", Text("nothing can be carried: see above for what is in the way", style=BAD)]
+    elif rehearsed is None:
         parts += ["", Text("not rehearsed: add --rehearse to see whether it holds", style="dim")]
     else:
         parts += ["", _beside(found, rehearsed)]

@@ -25,7 +25,7 @@ from aigrid.twin.planning.corrections import (
 from aigrid.twin.planning.model import Model
 from aigrid.twin.planning.rehearsed import Rehearsed
 from aigrid.twin.planning.rounds import best_of, plan_in_rounds
-from aigrid.twin.planning.search import FAST, Found
+from aigrid.twin.planning.search import FAST, Found, find
 from aigrid.twin.planning.seen import Seen
 from aigrid.twin.planning.solution import Solution, account, check
 
@@ -146,7 +146,7 @@ def test_rounds_end_with_the_first_plan_that_holds() -> None:
         k = standing(found.best)
         return rehearsed(model, found, at_one(model, k, (0.5, 0.7, 1.0)[at]))
 
-    rounds = plan_in_rounds(m, FAST, 1.0, 3, rehearse)
+    rounds = plan_in_rounds(find(m, FAST), 1.0, 3, rehearse)
     assert [one.holds for one in rounds] == [False, False, True]
     assert best_of(rounds) == 2
     assert rounds[1].found.model.room.max() > 1.0
@@ -159,7 +159,7 @@ def test_rounds_have_a_limit_and_the_nearest_plan_is_told() -> None:
         k = standing(found.best)
         return rehearsed(model, found, at_one(model, k, (0.5, 0.7, 0.6)[at]))
 
-    rounds = plan_in_rounds(m, FAST, 1.0, 3, rehearse)
+    rounds = plan_in_rounds(find(m, FAST), 1.0, 3, rehearse)
     assert len(rounds) == 3
     assert not any(one.holds for one in rounds)
     assert best_of(rounds) == 1
@@ -194,7 +194,7 @@ def test_rounds_that_are_left_look_for_a_cheaper_plan_that_holds() -> None:
         # Half of what the correction asked for would have done.
         return rehearsed(model, found, at_one(model, k, (0.5, 1.0, 1.0, 0.5)[at]))
 
-    rounds = plan_in_rounds(m, FAST, 1.0, 4, rehearse)
+    rounds = plan_in_rounds(find(m, FAST), 1.0, 4, rehearse)
     assert [one.holds for one in rounds] == [False, True, True, False]
     assert best_of(rounds) == 2
     assert rounds[2].profit_usd > rounds[1].profit_usd

@@ -37,7 +37,7 @@ class Rehearsed:
         revenue_usd: a year's.
         energy_usd: a year's, of hubs and factories, and of AI at towers.
         ttft_ms_p99: of served requests.
-        attained: (name, part) of the requests of each service that kept what was promised.
+        attained: (name, part) of the requests of each service sold that kept what was promised.
     """
 
     slo_attainment: float
@@ -142,7 +142,11 @@ def rehearse_plan(
         revenue_usd=outcome.money["whole_site:ai_revenue_usd"],
         energy_usd=_energy_usd(model, found, country, busy),
         ttft_ms_p99=outcome.ttft_ms_p99,
-        attained=tuple(zip(names, seen.attained.tolist(), strict=True)),
+        attained=tuple(
+            (name, part)
+            for name, part, came in zip(names, seen.attained.tolist(), sums.came, strict=True)
+            if came > 0.0
+        ),
     )
     return rehearsed, seen
 

@@ -48,24 +48,22 @@ Rehearse = Callable[[Model, Found, int], tuple[Rehearsed, Seen]]
 
 
 def plan_in_rounds(
-    model: Model,
-    method: str,
+    found: Found,
     limit_s: float,
     rounds: int,
     rehearse: Rehearse,
     heard: Heard | None = None,
     told: Callable[[int, Round], None] | None = None,
 ) -> tuple[Round, ...]:
-    """Plan and rehearse until a plan holds, or nothing is left to correct.
+    """Rehearse a plan, and plan again until one holds or nothing is left to correct.
 
-    The first round plans by `method`, further ones by the fast planner. Where `PATIENCE`
-    corrections did not do, they begin again at the first plan, and wider. Once a plan holds, rounds
-    that are left look for a cheaper one between it and the last that did not. Where the first was
-    exact too, the problem whose plan holds is solved exactly in the end.
+    Further rounds plan by the fast planner. Where `PATIENCE` corrections did not do, they begin
+    again at the first plan, and wider. Once a plan holds, rounds that are left look for a cheaper
+    one between it and the last that did not. Where the first was exact too, the problem whose plan
+    holds is solved exactly in the end.
 
     Args:
-        model: to plan.
-        method: see `search.find`.
+        found: the first plan; it carries something.
         limit_s: of HiGHS, each time it runs.
         rounds: at most, and one more where it is solved exactly in the end.
         rehearse: a plan in a round, from 0 on.
@@ -74,16 +72,19 @@ def plan_in_rounds(
     """
     done: list[Round] = []
 
-    def go(problem: Model, how: str) -> tuple[Round, Seen]:
-        found = find(problem, how, limit_s, heard)
-        rehearsed, seen = rehearse(problem, found, len(done))
-        shorts = shortfalls(problem, found.best, seen, problem.terms.slo_share)
-        done.append(Round(found, rehearsed, shorts))
+    def go(plan: Found) -> tuple[Round, Seen]:
+        rehearsed, seen = rehearse(plan.model, plan, len(done))
+        shorts = shortfalls(plan.model, plan.best, seen, plan.model.terms.slo_share)
+        done.append(Round(plan, rehearsed, shorts))
         if told:
             told(len(done) - 1, done[-1])
         return done[-1], seen
 
-    last, seen = go(model, method)
+    def again(problem: Model, how: str) -> tuple[Round, Seen]:
+        return go(find(problem, how, limit_s, heard))
+
+    model = found.model
+    last, seen = go(found)
     first, failed = (model, last, seen), model
     while not last.holds and len(done) < rounds:
         if len(done) == PATIENCE + 1:
@@ -93,7 +94,7 @@ def plan_in_rounds(
         if _same(model, better):
             break
         failed, model = model, better
-        last, seen = go(model, FAST)
+        last, seen = again(model, FAST)
     if not last.holds or len(done) == 1:
         return tuple(done)
     holding = last
@@ -101,13 +102,13 @@ def plan_in_rounds(
         middle = between(failed, holding.found.model)
         if _same(middle, holding.found.model):
             break
-        last, _ = go(middle, FAST)
+        last, _ = again(middle, FAST)
         if last.holds and last.profit_usd >= holding.profit_usd:
             holding = last
         else:
             failed = middle
     if done[0].found.exact is not None:
-        go(holding.found.model, EXACT)
+        again(holding.found.model, EXACT)
     return tuple(done)
 
 
