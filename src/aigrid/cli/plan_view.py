@@ -154,6 +154,13 @@ def _verdict(done: Planned, rehearsed: Rehearsed) -> Text:
     asked = report.planned_attainment(done.found)
     if report.holds(done.found, rehearsed):
         return Text(f"the plan holds in the rehearsal: {kept:.2%} of {name} in time", style=GOOD)
+    if not done.rounds[-1].shortfalls:
+        return Text(
+            f"the plan does not hold in the rehearsal: {kept:.2%} of {name} in time, {asked:.2%} "
+            "planned, and at no site that more or other devices would mend; allow it at more kinds "
+            "of sites (--at), or lower --slo",
+            style=BAD,
+        )
     return Text(
         f"no plan of {len(done.rounds)} rounds holds in the rehearsal; shown is the one that came "
         f"nearest: {kept:.2%} of {name} in time, {asked:.2%} planned; try more --rounds, other "

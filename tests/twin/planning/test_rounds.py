@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.twin.planning import cases
 
+from aigrid.twin.fluid.tally import Minute
 from aigrid.twin.planning import fast
 from aigrid.twin.planning.corrections import (
     MORE,
@@ -26,7 +27,7 @@ from aigrid.twin.planning.model import Model
 from aigrid.twin.planning.rehearsed import Rehearsed
 from aigrid.twin.planning.rounds import best_of, plan_in_rounds
 from aigrid.twin.planning.search import FAST, Found, find
-from aigrid.twin.planning.seen import Seen
+from aigrid.twin.planning.seen import Seen, Watcher
 from aigrid.twin.planning.solution import Solution, account, check
 
 MINUTES = 240
@@ -198,3 +199,25 @@ def test_rounds_that_are_left_look_for_a_cheaper_plan_that_holds() -> None:
     assert [one.holds for one in rounds] == [False, True, True, False]
     assert best_of(rounds) == 2
     assert rounds[2].profit_usd > rounds[1].profit_usd
+
+
+def test_what_is_lost_counts_at_the_topmost_site_with_a_device() -> None:
+    """A factory without one, a hub with one, and two towers below it, one of them with AI."""
+    m = cases.model(4, towers=2)
+    network = SimpleNamespace(
+        devices=np.array([0.0, 2.0, 0.0, 1.0, 1.0]),
+        kind=np.array([0, 1, 1, 2, 2]),
+        parent=np.array([-1, 0, 0, 1, 2]),
+    )
+    m = replace(m, towers=replace(m.towers, row=np.array([3, 4])))
+    found = replace(fast.plan(m, True), tower=np.array([0, -1]))
+    watcher = Watcher(m, found, network, 1)  # type: ignore[arg-type]
+    served = np.tile([0.0, 6.0, 0.0, 3.0, 0.0], (2, 1))
+    over = np.tile([4.0, 4.0, 0.0, 1.0, 0.0], (2, 1))
+    paths = np.zeros((2, 3, m.options.keeps.shape[2]), np.float32)
+    good = np.full((2, 5), 0.5)
+    watcher.watch(0, Minute(served, good, over, np.full(5, 0.9), paths))
+    day = watcher.seen(np.full(2, 13.0))
+    assert day.asked[:, 0, 0] == pytest.approx([0.0, 10.0, 0.0, 3.0])
+    assert day.kept[:, 0, 0] == pytest.approx([0.0, 3.0, 0.0, 1.5])
+    assert day.attained == pytest.approx(4.5 / 13.0)

@@ -64,20 +64,24 @@ class Watcher:
 
     def watch(self, minute: int, happened: Minute) -> None:
         """Take one minute in."""
-        lost = np.where(self._top, happened.over, 0.0)
-        asked, kept = happened.served + lost, happened.served * happened.good
         sites, towers = self._site, self._towers
+        asked, kept = self._at(sites, happened)
         self._load[:-1, minute] = happened.load[sites]
-        self._asked[:-1, :, minute] = asked[:, sites].T
-        self._kept[:-1, :, minute] = kept[:, sites].T
-        upper = happened.paths[:, sites].transpose(1, 0, 2)
-        self._paths += upper * happened.served[:, sites].T[:, :, None]
+        self._asked[:-1, :, minute], self._kept[:-1, :, minute] = asked.T, kept.T
+        served = happened.served[:, sites].T
+        self._paths += happened.paths[:, sites].transpose(1, 0, 2) * served[:, :, None]
         if len(towers):
-            here = asked[:, towers]
-            self._asked[-1, :, minute] = here.sum(axis=1)
-            self._kept[-1, :, minute] = kept[:, towers].sum(axis=1)
-            weight = here.sum(axis=0) + 1e-9
+            asked, kept = self._at(towers, happened)
+            self._asked[-1, :, minute] = asked.sum(axis=1)
+            self._kept[-1, :, minute] = kept.sum(axis=1)
+            weight = asked.sum(axis=0) + 1e-9
             self._load[-1, minute] = np.average(happened.load[towers], weights=weight)
+
+    def _at(self, rows: NDArray[np.int64], happened: Minute) -> tuple[Floats, Floats]:
+        """(S, rows) requests asked there, lost ones included, and those kept as promised."""
+        served = happened.served[:, rows]
+        lost = np.where(self._top[rows], happened.over[:, rows], 0.0)
+        return served + lost, served * happened.good[:, rows]
 
     def seen(self, came: Floats) -> Seen:
         """All that was seen; `came` is (S,) requests of the day."""
