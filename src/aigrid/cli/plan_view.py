@@ -46,7 +46,7 @@ def _headline(found: Found) -> Text:
         (found.model.country.name, "bold"),
         f"  {len(network):,} sites, {network.customers.sum():,.0f} customers; carries ",
         (f"{carries:.1%}", GOOD if not found.obstacles else BAD),
-        f" of the demand; {best.method} plan in {best.seconds:.1f} s",
+        f" of the demand\n{best.method} plan in {best.seconds:.1f} s",
     )
 
 
@@ -127,7 +127,7 @@ def _beside(found: Found, rehearsed: Rehearsed) -> Table:
 def _rounds(done: Planned) -> RenderableType:
     """Each round: what it cost, what it kept, and where it fell short."""
     table = plain_table(
-        "round", "USD a year", "capital USD", "planned", "rehearsed, worst service", "holds",
+        "round", "by", "USD a year", "capital USD", "planned", "rehearsed, worst service", "holds",
         right=("round", "USD a year", "capital USD", "planned"),
     )  # fmt: skip
     lines: list[RenderableType] = []
@@ -136,6 +136,7 @@ def _rounds(done: Planned) -> RenderableType:
         name, kept = one.rehearsed.worst
         table.add_row(
             f"{'> ' if at == done.chosen else ''}{at + 1}",
+            one.found.best.method,
             f"{money.cost_usd:,.0f}",
             f"{money.capital_usd:,.0f}",
             f">= {report.planned_attainment(one.found):.2%}",

@@ -26,7 +26,7 @@ from aigrid.twin.planning.corrections import (
 from aigrid.twin.planning.model import Model
 from aigrid.twin.planning.rehearsed import Rehearsed
 from aigrid.twin.planning.rounds import best_of, plan_in_rounds
-from aigrid.twin.planning.search import FAST, Found, find
+from aigrid.twin.planning.search import EXACT, FAST, Found, find
 from aigrid.twin.planning.seen import Seen, Watcher
 from aigrid.twin.planning.solution import Solution, account, check
 
@@ -221,3 +221,16 @@ def test_what_is_lost_counts_at_the_topmost_site_with_a_device() -> None:
     assert day.asked[:, 0, 0] == pytest.approx([0.0, 10.0, 0.0, 3.0])
     assert day.kept[:, 0, 0] == pytest.approx([0.0, 3.0, 0.0, 1.5])
     assert day.attained == pytest.approx(4.5 / 13.0)
+
+
+def test_an_exact_first_round_is_exact_in_the_end() -> None:
+    m, _ = planned()
+
+    def rehearse(model: Model, found: Found, at: int) -> tuple[Rehearsed, Seen]:
+        k = standing(found.best)
+        return rehearsed(model, found, at_one(model, k, (0.5, 1.0, 1.0, 1.0)[at]))
+
+    rounds = plan_in_rounds(find(m, EXACT), 1.0, 2, rehearse)
+    assert rounds[-1].found.exact is not None
+    assert rounds[best_of(rounds)].found.exact is not None
+    assert rounds[best_of(rounds)].profit_usd >= rounds[1].profit_usd

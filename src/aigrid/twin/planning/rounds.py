@@ -108,7 +108,12 @@ def plan_in_rounds(
         else:
             failed = middle
     if done[0].found.exact is not None:
-        again(holding.found.model, EXACT)
+        last_found = find(holding.found.model, EXACT, limit_s, heard)
+        if last_found.best.method == FAST:
+            # The plan that holds already: only the gap is new.
+            done.append(Round(last_found, holding.rehearsed, ()))
+        else:
+            go(last_found)
     return tuple(done)
 
 
@@ -119,7 +124,8 @@ def best_of(rounds: tuple[Round, ...]) -> int:
     """
     holding = [i for i, one in enumerate(rounds) if one.holds]
     if holding:
-        return max(holding, key=lambda i: rounds[i].profit_usd)
+        # Of the same plan the later one: it may know its gap to the exact one.
+        return max(holding, key=lambda i: (rounds[i].profit_usd, i))
     return max(range(len(rounds)), key=lambda i: min(p for _, p in rounds[i].rehearsed.attained))
 
 
