@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from aigrid.twin.planning import fast_kernels as kernels
 from aigrid.twin.planning.model import Model
+from aigrid.twin.planning.opening import open_sites
 from aigrid.twin.planning.options import PLANNED, able_of
 from aigrid.twin.planning.solution import Solution, account
 from aigrid.twin.planning.towers import EXTRA, bins_of
@@ -112,7 +113,7 @@ class Search:
     def close_poorest(self) -> bool:
         """Close the site that earns least for its capital; False where none is left."""
         model, left = self.model, self.left()
-        flow, path = self._sites(left)
+        flow, path = self.flows(left)
         costs, capital = self._costs(flow, path, soft=False)
         used = np.flatnonzero(capital > 0.0)
         if len(used) == 0:
@@ -137,7 +138,8 @@ class Search:
         np.subtract.at(rest, self.model.towers.group, self.own)
         return np.maximum(rest, 0.0)
 
-    def _sites(self, left: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    def flows(self, left: Floats) -> tuple[Floats, NDArray[np.int64]]:
+        """(K, S, T) requests a second at each site, and (K, S) the farthest path they come by."""
         model = self.model
         flow = np.zeros((len(model.site), *model.rate.shape))
         path = np.full((len(model.site), len(model.rate)), -1)
@@ -160,11 +162,23 @@ class Search:
             capital[k] = n * self._money[o, 2] if o >= 0 else 0.0
         return costs, capital
 
+    def cost_of(self, site: int, flow: Floats, path: NDArray[np.int64]) -> float:
+        """USD a year of a site that serves a flow; a few devices are counted whole."""
+        m = self.model
+        cost, _, _ = kernels.site_cost(
+            site, flow, path, m.year, m.carry_usd, self._places, self._options, self._money, True
+        )
+        return float(cost)
+
+    def lost_usd(self, s: int, rate: Floats) -> float:
+        """USD a year that refusing (T,) requests a second of a service is worth."""
+        return float((rate * self.model.year[s]).sum() * self._sink[s])
+
     def improve(self, soft: bool) -> None:
         """Move demand until nothing more is saved."""
         model, left = self.model, self.left()
         for _ in range(SWEEPS):
-            flow, path = self._sites(left)
+            flow, path = self.flows(left)
             costs, capital = self._costs(flow, path, soft)
             moves = kernels.shift(
                 model.near, model.path, self._places, model.lawful, left, self.part, flow, path,
@@ -177,7 +191,7 @@ class Search:
     def worth(self, left: Floats) -> Floats:
         """(G, S, T) USD a year that a planned request a second costs where it is served now."""
         model = self.model
-        flow, path = self._sites(left)
+        flow, path = self.flows(left)
         services, periods = left.shape[1:]
         per_site = np.zeros((len(model.site), services, periods))
         for k in range(len(model.site)):
@@ -225,7 +239,7 @@ class Search:
         )  # fmt: skip
         fixed = self._tower_cost(choice, own)
         self.tower[:] = -1
-        flow, path = self._sites(left)
+        flow, path = self.flows(left)
         costs, _ = self._costs(flow, path, True)
         for g in range(len(model.near)):
             self._take_of_group(g, left, choice, net, own, fixed, flow, path, costs)
@@ -283,7 +297,7 @@ class Search:
     def solution(self, seconds: float) -> Solution:
         """What was found, as a plan."""
         model, left = self.model, self.left()
-        flow, path = self._sites(left)
+        flow, path = self.flows(left)
         option = np.full(len(model.site), -1)
         count = np.zeros(len(model.site), np.int64)
         for k in range(len(model.site)):
@@ -324,6 +338,8 @@ def plan(
         search.take_towers()
         search.improve(soft=True)
         search.improve(soft=False)
+        if open_sites(search):
+            search.improve(soft=False)
         found = search.solution(time.perf_counter() - began)
         cost = judged(model, found, all_demand, dear)
         if cost < least:
