@@ -338,12 +338,14 @@ def plan(
         search.take_towers()
         search.improve(soft=True)
         search.improve(soft=False)
+        found = [search.solution(time.perf_counter() - began)]
         if open_sites(search):
             search.improve(soft=False)
-        found = search.solution(time.perf_counter() - began)
-        cost = judged(model, found, all_demand, dear)
-        if cost < least:
-            best, least = found, cost
+            found.append(search.solution(time.perf_counter() - began))
+        for one in found:
+            cost = judged(model, one, all_demand, dear)
+            if cost < least:
+                best, least = one, cost
         if heard:
             heard(1)
     assert best is not None
