@@ -127,7 +127,7 @@ def _beside(found: Found, rehearsed: Rehearsed) -> Table:
 def _rounds(done: Planned) -> RenderableType:
     """Each round: what it cost, what it kept, and where it fell short."""
     table = plain_table(
-        "round", "by", "USD a year", "capital USD", "planned", "rehearsed, worst service", "holds",
+        "round", "by", "USD a year", "capital USD", "planned", "rehearsed (worst)", "holds",
         right=("round", "USD a year", "capital USD", "planned"),
     )  # fmt: skip
     lines: list[RenderableType] = []

@@ -14,7 +14,6 @@ from aigrid.twin.planning.search import EXACT, FAST, Found, Heard, find
 from aigrid.twin.planning.seen import Seen
 from aigrid.twin.planning.solution import account
 
-ROUNDS = 8
 # Corrections where promises were broken, before all that went otherwise than planned is corrected.
 PATIENCE = 2
 
