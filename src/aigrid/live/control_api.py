@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import aiohttp
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, Response
 
@@ -24,8 +23,11 @@ from aigrid.core.errors import (
 )
 from aigrid.core.events import SiteLeft
 from aigrid.live import billing_api, reports, server, status, tenancy_api
+from aigrid.live.control_metrics import registry_of
 from aigrid.live.control_plane import ControlPlane, SiteDoor
 from aigrid.live.fabric.link import Kind
+from aigrid.live.guesses import Guesses
+from aigrid.live.metrics import page
 from aigrid.live.tenancy import Caller
 from aigrid.store.served import registry_app
 
@@ -80,7 +82,13 @@ def control_app(plane: ControlPlane) -> FastAPI:
             yield
 
     app = FastAPI(title="aigrid control plane", version="1", lifespan=lifespan)
-    app.add_exception_handler(AigridError, server.refuse)
+    guesses = Guesses()
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, AigridError)
+        return server.refuse(request, guesses.judge(request, error))
+
+    app.add_exception_handler(AigridError, refuse)
     app.add_exception_handler(RequestValidationError, _refuse_validation)
     app.add_middleware(_BodyLimit)
     _health_routes(app, plane)
@@ -122,6 +130,8 @@ async def _refuse_validation(request: Request, error: Exception) -> Response:
 
 
 def _health_routes(app: FastAPI, plane: ControlPlane) -> None:
+    grid = registry_of(plane)
+
     @app.get("/v1/health/live")
     async def live() -> dict[str, str]:
         """The process answers."""
@@ -145,9 +155,9 @@ def _health_routes(app: FastAPI, plane: ControlPlane) -> None:
         return FileResponse(CONSOLE_PAGE, headers=_PAGE_HEADERS)
 
     @app.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
+    def metrics() -> Response:
         """Prometheus text format."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return page(grid)
 
 
 def _operator_routes(app: FastAPI, plane: ControlPlane) -> None:
