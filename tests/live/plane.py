@@ -14,13 +14,18 @@ from aigrid.live.paths import GridPaths
 OPERATOR, GRID = "op-test", "grid-test"
 
 
-@contextmanager
-def running_plane(data: Path) -> Iterator[tuple[ControlPlane, TestClient]]:
-    """Deciding, and answering whoever shows the operator's token."""
+def make_plane(data: Path) -> ControlPlane:
+    """It, not running yet."""
     warm.decide_once()  # as its process does: the first decision compiles
     paths = GridPaths(data)
     paths.make()
-    plane = ControlPlane(paths, Tokens(OPERATOR, GRID))
+    return ControlPlane(paths, Tokens(OPERATOR, GRID))
+
+
+@contextmanager
+def running_plane(data: Path) -> Iterator[tuple[ControlPlane, TestClient]]:
+    """Deciding, and answering whoever shows the operator's token."""
+    plane = make_plane(data)
     client = TestClient(control_app(plane), raise_server_exceptions=False)
     client.headers["authorization"] = f"Bearer {OPERATOR}"
     with client:

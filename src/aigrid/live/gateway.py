@@ -26,7 +26,7 @@ from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.codec import from_plain
 from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
-from aigrid.live import fabric, idempotency, metrics, server, tracing
+from aigrid.live import fabric, gateway_openapi, idempotency, metrics, server, tracing
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.door import Door, Pass
 from aigrid.live.forward import Forwarder
@@ -133,6 +133,7 @@ class Gateway:
             exception_handlers={AigridError: server.refuse, 404: _no_such_path, 405: _bad_method},
             lifespan=self._lifespan,
         )
+        app.routes.append(gateway_openapi.endpoint(app.routes))
         app.direct = {"/v1/chat/completions": self.complete, "/v1/completions": self.complete}
         return web.traced(app, self.tracer)
 
