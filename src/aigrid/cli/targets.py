@@ -14,7 +14,7 @@ from aigrid.cli.options import Setup, grid_options
 @click.command()
 @grid_options
 def targets(setup: Setup) -> None:
-    """Print where Prometheus finds the processes of this grid, for `file_sd_configs`."""
+    """Print where Prometheus finds this grid: its processes, for `file_sd_configs`."""
     from aigrid.live.client import ControlClient
 
     client = ControlClient(setup.data)
