@@ -101,6 +101,9 @@ def test_radio_load_is_set_and_refused(grid: Path) -> None:
 
 def test_targets_are_where_prometheus_finds_metrics(grid: Path) -> None:
     found = as_json("targets", data=grid)
+    written = grid / "targets.json"
+    assert spawn("targets", "--out", written, data=grid).returncode == 0
+    assert json.loads(written.read_text()) == found
     assert {t["labels"]["job"] for t in found} == {
         "aigrid-gateway",
         "aigrid-control",

@@ -1,4 +1,4 @@
-"""Every test that docs/SECURITY.md names is there, and every threat of the list names one."""
+"""Every threat has a row in docs/SECURITY.md, and every row a test."""
 
 import re
 from pathlib import Path
@@ -27,25 +27,11 @@ THREATS = (
 )
 
 
-def named(row: str) -> list[tuple[str, str]]:
-    """File and function of each test in a row; `::name` stands in the file before it."""
-    found, file = [], ""
-    for path, name in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", row):
-        file = path or file
-        if path or name:
-            found.append((file, name))
-    return found
-
-
-def test_every_row_names_tests_that_are_there() -> None:
-    file = ""
+def test_every_row_names_a_test() -> None:
+    """That the tests are there, `test_pages.py` checks."""
     for row in ROWS:
-        tests = named(row)
-        assert tests, f"no test: {row[:60]}"
-        for path, name in tests:
-            file = path or file
-            text = (ROOT / file).read_text()
-            assert not name or re.search(rf"def {name}\b", text), f"{file} has no {name}"
+        assert re.search(r"`(tests/[\w/]+\.py|::test_\w+)", row), row[:60]
+    assert len(ROWS) > 25
 
 
 def test_no_threat_of_the_list_is_missing() -> None:
