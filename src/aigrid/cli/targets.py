@@ -15,7 +15,7 @@ from aigrid.cli.output import show
 
 @click.command()
 @click.option(
-    "--out", metavar="FILE", type=Path, help="Write them there, all at once or not at all."
+    "--out", metavar="FILE", type=Path, help="Write them there, whole or not at all."
 )
 @grid_options
 def targets(setup: Setup, out: Path | None) -> None:
