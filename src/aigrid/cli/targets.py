@@ -14,9 +14,7 @@ from aigrid.cli.output import show
 
 
 @click.command()
-@click.option(
-    "--out", metavar="FILE", type=Path, help="Write them there, whole or not at all."
-)
+@click.option("--out", metavar="FILE", type=Path, help="Write them there, whole or not at all.")
 @grid_options
 def targets(setup: Setup, out: Path | None) -> None:
     """Print where Prometheus finds this grid: its processes, for `file_sd_configs`."""
