@@ -39,8 +39,13 @@ def _table(mirror: Mirror) -> Table:
     for row in mirror.rows:
         spelt, aimed = _spelling(row.name), row.name in TARGET_ROWS
         name = Text(row.name.replace("_", " "), style="bold" if aimed else "")
-        cells = [spelt(row.measured), spelt(row.predicted), _error(row, aimed)]
-        table.add_row(name, *cells, *[_error(blind[row.name], aimed)] * bool(blind))
+        cells: list[RenderableType] = [
+            spelt(row.measured),
+            spelt(row.predicted),
+            _error(row, aimed),
+        ]
+        cells += [_error(blind[row.name], aimed)] if blind else []
+        table.add_row(name, *cells)
     return table
 
 

@@ -88,9 +88,7 @@ class Sky:
         return MachineRow(now_s, busy_s, self.worked_s, 0.0, round(self.crowd(now_s)), 6e-5, 1e-4)
 
 
-def record(
-    folder: Path, scenario: Scenario, seed: int = 1, sky: Sky | None = None
-) -> TwinGrid:
+def record(folder: Path, scenario: Scenario, seed: int = 1, sky: Sky | None = None) -> TwinGrid:
     """Run a scenario and note what a live grid would have noted; with a sky also its weather."""
     lines: list[str] = []
     grid = TwinGrid(scenario, seed, write=lines.append, commit="c0ffee")
