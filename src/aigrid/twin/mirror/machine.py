@@ -74,8 +74,9 @@ class WeatheredMachine:
     ) -> None:
         self._cores = weather.cores
         slots = np.arange(from_s, until_s, SLOT_S)
-        drawn = crowding * rng.poisson(weather.at(weather.crowd, slots))
-        self._others: list[float] = drawn.tolist()
+        crowd = weather.at(weather.crowd, slots)
+        drawn = np.floor(crowd + rng.random(len(slots)))
+        self._others: list[float] = (crowding * drawn).tolist()
         self._slower: list[float] = weather.at(weather.slower, slots).tolist()
         self._engines = 0.0
 

@@ -91,7 +91,7 @@ def weather_of(run: RecordedRun, fitted: tuple[float, float]) -> Weather | None:
     )
     own = np.interp(fitted, at_s, grid_s - radio_s) - np.interp(fitted, at_s, engines_s)
     overhead = max(0.0, float(np.diff(own)[0]) / (fitted[1] - fitted[0]))
-    outside = _smooth(rate(busy_s - grid_s))
+    outside = rate(busy_s - grid_s)
     in_line = _smooth(np.interp(edges[:-1] + BIN_S / 2, at_s, others))
     full = _smooth(rate(busy_s)) >= FULL * run.host_cores
     crowd = np.where(full, np.maximum(outside, in_line), outside) + rate(radio_s) + overhead
