@@ -3,6 +3,7 @@
 import http.client
 import json
 import subprocess
+import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -81,11 +82,11 @@ def test_undeploy_and_deploy_again(grid: Path) -> None:
 
 def test_the_grid_itself_as_an_upstream_server(grid: Path) -> None:
     told = as_json("env", data=grid)
-    ran = spawn(
-        *("deploy", "mirror", "--upstream", told["OPENAI_BASE_URL"], "--model", "tiny"),
-        *("--key-file", grid / "secrets" / "api_key"),
-        data=grid,
-    )
+    words = ("deploy", "mirror", "--upstream", told["OPENAI_BASE_URL"], "--model", "tiny")
+    words = (*words, "--key-file", grid / "secrets" / "api_key")
+    refused = spawn(*words, data=grid)
+    assert (refused.returncode, "--allow-private" in refused.stderr) == (9, True)
+    ran = spawn(*words, "--allow-private", data=grid)
     assert ran.returncode == 0, ran.stderr
     answered = spawn("chat", "--model", "mirror", "--max-tokens", 3, "hi", data=grid)
     assert answered.returncode == 0, answered.stderr
@@ -96,6 +97,19 @@ def test_radio_load_is_set_and_refused(grid: Path) -> None:
     assert spawn("radio", "load", "tower-1", "0.9", "--for", "1", data=grid).returncode == 0
     assert spawn("radio", "load", "tower-9", "0.9", data=grid).returncode == 4
     assert spawn("radio", "load", "tower-1", "9", data=grid).returncode == 2
+
+
+def test_targets_are_where_prometheus_finds_metrics(grid: Path) -> None:
+    found = as_json("targets", data=grid)
+    assert {t["labels"]["job"] for t in found} == {
+        "aigrid-gateway",
+        "aigrid-control",
+        "aigrid-site",
+    }
+    for target in found:
+        url = f"{target['labels']['__scheme__']}://{target['targets'][0]}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            assert b"aigrid_build_info" in answer.read()
 
 
 def test_replay_of_the_running_grid(grid: Path) -> None:

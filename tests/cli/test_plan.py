@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
+from aigrid.app.bundled import find_bundled
 from aigrid.cli.main import main
 
 CHEAP = ["plan", "region", "--device", "rtx-pro-6000", "--at", "factory", "--no-rehearse"]
@@ -35,6 +37,34 @@ def test_a_plan_is_printed_with_its_gap_and_written(
     devices = sum(float(r["devices"]) for r in rows if r["kind"] == "factory")
     assert devices == told["plan"]["bought"][0]["devices"]
     assert {r["device"] for r in rows if r["kind"] == "tower"} == {"radio-only"}
+
+
+def small(folder: Path) -> Path:
+    """The region with few towers, one service, and the first hour of its day."""
+    lines = find_bundled("scenarios", "region").read_text()
+    scenario = yaml.safe_load(lines)
+    scenario["sites"] |= {"towers": 60, "customers": 11_000, "towers_per_hub": 20}
+    scenario["services"] = [s for s in scenario["services"] if s["name"] == "vision"]
+    scenario["minutes"] = 60
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(scenario))
+    return path
+
+
+def test_a_plan_is_rehearsed_and_every_round_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wished = ["--demand", "2000", "--slo", "0.99", "--towers", "off", "--device", "l40s", "--fast"]
+    assert main(["plan", str(small(tmp_path)), *wished, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    rehearsed, first = told["rehearsed"], told["rounds"][0]
+    assert told["holds"] is all(part >= 0.99 for part in rehearsed["attained"].values())
+    # The site by site view adds up to what the rehearsal counts for all.
+    assert rehearsed["attained"]["vision"] == pytest.approx(rehearsed["slo_attainment"], abs=1e-6)
+    assert first["planned"] == 0.99
+    assert first["cost_usd"] > 0.0
+    assert first["energy_usd"]["rehearsed"] > 0.0
+    assert told["rounds"][-1]["holds"] or len(told["rounds"]) > 1
 
 
 @pytest.mark.parametrize(

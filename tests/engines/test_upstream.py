@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 
 import pytest
 from aiohttp import web
@@ -17,6 +18,7 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.core.package import ServiceSpec, UpstreamTarget
+from aigrid.engines.egress import Egress, Grants
 from aigrid.engines.engine import Job, Message, Sampling
 from aigrid.engines.load import load_engine
 from aigrid.engines.openai_answers import Answer
@@ -43,10 +45,18 @@ async def serving(handler):
         await runner.cleanup()
 
 
+def granted(target):
+    """Loopback, and the target's key."""
+    rules = Egress()
+    rules._grants = Grants((ip_network("127.0.0.0/8"),), {(target.base_url, target.key_file)})
+    return rules
+
+
 @asynccontextmanager
 async def upstream(handler, key_file="", **options):
     async with serving(handler) as url:
-        engine = UpstreamEngine(UpstreamTarget(url, "theirs", str(key_file)), **options)
+        target = UpstreamTarget(url, "theirs", str(key_file))
+        engine = UpstreamEngine(target, **({"egress": granted(target)} | options))
         try:
             yield engine
         finally:
@@ -223,7 +233,8 @@ def test_close_ends_an_answer_in_flight():
 
 def test_a_server_that_is_not_there():
     async def run():
-        engine = UpstreamEngine(UpstreamTarget("http://127.0.0.1:1/v1", "m"))
+        target = UpstreamTarget("http://127.0.0.1:1/v1", "m")
+        engine = UpstreamEngine(target, egress=granted(target))
         try:
             await collect(engine)
         finally:
@@ -280,7 +291,8 @@ def test_a_package_opens_the_engine_it_asks_for(model_dir, tmp_path):
     async def run():
         target = UpstreamTarget("http://127.0.0.1:1/v1", "m")
         spec = ServiceSpec("far", "1", engine="upstream", upstream=target)
-        far, near = load_engine(spec, tmp_path), load_engine(ServiceSpec("near", "1"), model_dir)
+        far = load_engine(spec, tmp_path, egress=granted(target))
+        near = load_engine(ServiceSpec("near", "1"), model_dir)
         assert type(far).__name__, type(near).__name__ == ("UpstreamEngine", "EmbeddedEngine")
         await far.close()
         await near.close()

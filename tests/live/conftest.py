@@ -29,11 +29,14 @@ from aigrid.core.routing import RoutingTable
 from aigrid.core.site import Site
 from aigrid.engines.scripted import Script, ScriptedEngine
 from aigrid.live import server
+from aigrid.live.bounded import BoundedWriter
 from aigrid.live.gateway import Gateway, GatewaySettings
 from aigrid.live.limits import Limits
 from aigrid.live.replicas import Replica
 from aigrid.live.site_agent import SiteAgent
 from aigrid.live.site_api import SiteApi
+from aigrid.live.tracing import NOWHERE, Telemetry
+from aigrid.live.tracing.web import tracer_of
 
 KEY = "sk-test"
 GRID_TOKEN = "grid-test"
@@ -52,7 +55,7 @@ class Served:
         bound = server.listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         config = uvicorn.Config(
-            self.app, http=server.BoundedWriter, log_level="warning", timeout_graceful_shutdown=1
+            self.app, http=BoundedWriter, log_level="warning", timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -219,11 +222,17 @@ def ask(text: str = "hello there", **more: Any) -> bytes:
     return json.dumps({"model": "m", "messages": messages, **more}).encode()
 
 
-def make_site(name: str, script: Script, control_url: str, share: float = 1.0) -> SiteApi:
+def make_site(
+    name: str,
+    script: Script,
+    control_url: str,
+    share: float = 1.0,
+    telemetry: Telemetry = NOWHERE,
+) -> SiteApi:
     agent = SiteAgent(Site(name, "hub", "r"), "", control_url, GRID_TOKEN, source=None)  # type: ignore[arg-type]
     agent.replicas.share = share
     agent.replicas.serving["m"] = Replica(ServiceSpec("m", "1"), "sha256:0", ScriptedEngine(script))
-    return SiteApi(agent, GRID_TOKEN)
+    return SiteApi(agent, GRID_TOKEN, tracer=tracer_of(telemetry, "site", name, at_the_door=False))
 
 
 @pytest.fixture
@@ -236,12 +245,16 @@ def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
         return started[-1]
 
     def build(
-        share: float = 1.0, limits: Limits | None = None, keep: bool = False, **scripts: Any
+        share: float = 1.0,
+        limits: Limits | None = None,
+        keep: bool = False,
+        telemetry: Telemetry = NOWHERE,
+        **scripts: Any,
     ) -> Rig:
         control = FakeControl()
         control_url = start(control.app()).url
         apis = {
-            name: make_site(name, script, control_url, share)
+            name: make_site(name, script, control_url, share, telemetry)
             for name, script in scripts.items()
             if isinstance(script, Script)
         }
@@ -250,7 +263,9 @@ def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
         control.publish(urls, [1.0 / len(urls)] * len(urls))
         digest = hashlib.sha256(KEY.encode()).hexdigest()
         data = tmp_path if keep else None
-        settings = GatewaySettings(control_url, GRID_TOKEN, (digest,), limits or Limits(), data)
+        settings = GatewaySettings(
+            control_url, GRID_TOKEN, (digest,), limits or Limits(), data, telemetry=telemetry
+        )
         state = Gateway(settings)
         gateway = start(state.app())
         for _ in range(500):

@@ -1,6 +1,7 @@
 """A real grid of processes: sites die, disks lie, radios surge, and clients get their answers."""
 
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import openai
 import psutil
 import pytest
+from tests.live.tracing.receiver import Receiver
 from tests.tiny_model import make_tiny_model
 
 from aigrid.core.errors import AigridError, ConflictError, NotFoundError
@@ -38,6 +40,7 @@ class Grid:
     supervisor: Supervisor
     client: ControlClient
     model: str
+    receiver: Receiver
 
     def wait(self, what: str, done: Callable[[dict[str, Any]], bool], timeout_s: float = 60) -> Any:
         deadline = time.monotonic() + timeout_s
@@ -81,16 +84,21 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
     data = tmp_path_factory.mktemp("grid")
     made = make_tiny_model(data / "model")
     record = Store(GridPaths(data).store).publish(made.path, "tests", time.time())
-    supervisor = Supervisor(GridSettings(data=data, port=0))
+    receiver = Receiver().start()
+    settings = GridSettings(
+        data=data, port=0, log_level="debug", otlp=receiver.url, otlp_sample=0.0
+    )
+    supervisor = Supervisor(settings)
     supervisor.start()
     client = ControlClient(data)
     try:
         client.deploy(record.ref)
-        grid = Grid(data, supervisor, client, record.name)
+        grid = Grid(data, supervisor, client, record.name, receiver)
         grid.all_serve()
         yield grid
     finally:
         supervisor.stop()
+        receiver.stop()
 
 
 def test_kill_9_of_a_tower_under_200_requests_gives_200_answers_and_replays(grid: Grid) -> None:
@@ -239,6 +247,54 @@ def test_undeploy_empties_the_routes_and_the_model_is_unknown(grid: Grid) -> Non
         grid.ask(api)
     grid.client.deploy(reference)
     grid.all_serve()
+
+
+def test_a_trace_leads_from_the_client_into_the_embedded_engine(grid: Grid) -> None:
+    trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    with grid.api() as api:
+        answer = api.chat.completions.with_raw_response.create(
+            model=grid.model,
+            messages=[{"role": "user", "content": "lamp"}],
+            max_tokens=8,
+            extra_headers={"traceparent": f"00-{trace}-{parent}-01"},
+        )
+    spans = grid.receiver.until(lambda seen: any(s.name == "decode" for s in seen))
+    spans = grid.receiver.until(lambda seen: sum(s.kind == 2 for s in seen) == 2)
+    assert {s.trace_id for s in spans} == {trace}
+    by_id = {s.span_id: s for s in spans}
+    step, way = next(s for s in spans if s.name == "decode"), []
+    while step.parent_id in by_id:
+        step = by_id[step.parent_id]
+        way.append((step.process, step.kind))
+    assert step.parent_id == parent
+    engine, site, leg, gateway = ("aigrid-site", 1), ("aigrid-site", 2), 3, 2
+    assert way == [engine, site, ("aigrid-gateway", leg), ("aigrid-gateway", gateway)]
+    assert by_id[step.span_id].attributes["aigrid.request_id"] == answer.headers["x-request-id"]
+    assert {s.name for s in spans} >= {"door", "turn", "choose", "admit", "queue", "prefill"}
+
+
+def test_logs_are_json_with_request_ids_and_hold_no_secret(grid: Grid) -> None:
+    words = "the words of a client that are nobody's business"
+    with grid.api() as api:
+        answer = api.completions.with_raw_response.create(
+            model=grid.model, prompt=words, max_tokens=4
+        )
+    request_id, paths = answer.headers["x-request-id"], grid.supervisor.settings.paths
+    log = paths.log("gateway")
+    deadline = time.monotonic() + 10
+    while request_id not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    written = {path.name: path.read_text() for path in paths.logs.iterdir()}
+    assert set(written) >= {"control.log", "gateway.log", "tower-1.log", "hub-1.log"}
+    for name, text in written.items():
+        for line in text.splitlines():
+            told = json.loads(line)
+            assert {"time", "level", "process", "source", "message"} <= set(told), (name, line)
+    assert any(request_id == json.loads(x).get("request_id") for x in log.read_text().splitlines())
+    secrets = [p.read_text().strip() for p in (grid.data / "secrets").iterdir() if p.is_file()]
+    assert len(secrets) >= 3
+    for hidden in (*secrets, words, "lamp 1", "sk-aigrid"):
+        assert not [name for name, text in written.items() if hidden in text], hidden[:8]
 
 
 def test_supervisor_that_is_killed_leaves_no_orphan(tmp_path: Path) -> None:

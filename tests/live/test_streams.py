@@ -16,7 +16,7 @@ from tests.live.conftest import KEY, Rig, ask, client, post, until
 from aigrid.core.errors import InvalidRequestError, UnavailableError
 from aigrid.engines.engine import Job
 from aigrid.engines.scripted import Script
-from aigrid.live import server
+from aigrid.live.bounded import BoundedWriter
 from aigrid.live.limits import Limits
 
 RigMaker = Callable[..., Rig]
@@ -234,7 +234,7 @@ def test_client_that_leaves_before_the_first_token_frees_its_place(rig: RigMaker
 def test_client_that_does_not_read_is_cut_off_and_holds_nothing(
     rig: RigMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server.BoundedWriter, "reader_s", 0.5)
+    monkeypatch.setattr(BoundedWriter, "reader_s", 0.5)
     long = " ".join(["x" * 100_000] * 400)
     running = rig(one=Script(answer=lambda job: long))
     connection, response = open_stream(running)

@@ -1,4 +1,4 @@
-"""From a scenario and wishes to a plan, its rehearsal, and its files on disk."""
+"""From a scenario and wishes to a plan that its rehearsal confirms, and its files on disk."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from aigrid.factory.progress import Progress
     from aigrid.twin.country.scenario import Country
     from aigrid.twin.models.service import Service
+    from aigrid.twin.planning.model import Model
     from aigrid.twin.planning.rehearsed import Rehearsed
+    from aigrid.twin.planning.rounds import Round
     from aigrid.twin.planning.search import Found
+    from aigrid.twin.planning.seen import Seen
 
 DEFAULT = "region"
 DEVICES = ("l40s", "rtx-pro-6000", "h100", "b200")
 # Up to so many sites a plan is rehearsed without being asked.
 REHEARSED_SITES = 5_000
+ROUNDS = 8
 CSV, RESULT = "plan.csv", "plan.json"
 PROMISES = {"ttft": "ttft_slo_ms", "tpot": "tpot_slo_ms"}
 
@@ -46,6 +50,7 @@ class Wish:
         rehearse: the plan; None: where it is small.
         seed: of sites and of the rehearsal's chance.
         limit_s: of HiGHS.
+        rounds: of planning and rehearsing, at most.
         out: folder for the plan's sites; None for none.
     """
 
@@ -60,6 +65,7 @@ class Wish:
     rehearse: bool | None = None
     seed: int = 0
     limit_s: float = 60.0
+    rounds: int = ROUNDS
     out: Path | None = None
 
 
@@ -70,12 +76,16 @@ class Planned:
     Attributes:
         found: the plan.
         rehearsed: None where it was not rehearsed.
+        rounds: of planning and rehearsing; none where it was not rehearsed.
+        chosen: the round that is told as the plan.
         told: what `--json` prints.
         files: written.
     """
 
     found: Found
     rehearsed: Rehearsed | None
+    rounds: tuple[Round, ...]
+    chosen: int
     told: dict[str, Any]
     files: tuple[Path, ...]
 
@@ -94,7 +104,9 @@ def plan(wish: Wish, progress: Progress) -> Planned:
     from aigrid.twin.fluid.rehearsal import policy_of
     from aigrid.twin.models.devices import known
     from aigrid.twin.planning import report
+    from aigrid.twin.planning.fast import starts
     from aigrid.twin.planning.model import model_of
+    from aigrid.twin.planning.rounds import best_of
     from aigrid.twin.planning.search import find
     from aigrid.twin.planning.terms import Terms
 
@@ -110,36 +122,67 @@ def plan(wish: Wish, progress: Progress) -> Planned:
     )
     progress.stage("devices", 0)
     model = model_of(country, terms, policy_of(country))
-    stages: list[str] = []
-
-    def hear(stage: str, done: int) -> None:
-        if stage not in stages:
-            stages.append(stage)
-            progress.stage(stage, 0)
-        progress.advance(done)
-
+    hear = _Heard(progress, wish.limit_s, len(starts(model, True)))
     found = find(model, wish.method, wish.limit_s, hear)
-    rehearsed = _rehearsed(found, wish, progress)
-    told = _finite(report.told(found, rehearsed, wish.seed) | {"commit": code_commit()})
-    return Planned(found, rehearsed, told, _store(found, told, wish))
-
-
-def _rehearsed(found: Found, wish: Wish, progress: Progress) -> Rehearsed | None:
-    from aigrid.twin.planning.rehearsed import rehearse_plan
-
-    country = found.model.country
+    rehearsed: Rehearsed | None = None
+    rounds: tuple[Round, ...] = ()
+    chosen = 0
     small = len(country.network) <= REHEARSED_SITES
-    if not (small if wish.rehearse is None else wish.rehearse):
-        return None
-    progress.stage("rehearsing", country.minutes)
-    done = 0
+    asked = small if wish.rehearse is None else wish.rehearse
+    if asked and report.carried_share(found) > 0.0:
+        rounds = _in_rounds(found, wish, progress, hear)
+        chosen = best_of(rounds)
+        found, rehearsed = rounds[chosen].found, rounds[chosen].rehearsed
+    told = report.told(found, rehearsed, wish.seed, rounds) | {"commit": code_commit()}
+    told = _finite(told)
+    return Planned(found, rehearsed, rounds, chosen, told, _store(found, told, wish))
 
-    def hear(minute: int) -> None:
-        nonlocal done
-        progress.advance(minute - done)
-        done = minute
 
-    return rehearse_plan(found.model, found.best, wish.seed, cores(), hear)
+class _Heard:
+    """Turns what the planner tells into stages of a bar.
+
+    Args:
+        progress: to tell.
+        limit_s: of HiGHS, for who waits.
+        starts: of the fast planner.
+    """
+
+    def __init__(self, progress: Progress, limit_s: float, starts: int) -> None:
+        self._progress, self._stage = progress, ""
+        self._shown = {"fast": "fast plan", "exact": f"exact, {limit_s:g} s at most"}
+        self._totals = {"fast": starts}
+
+    def __call__(self, stage: str, done: int) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            self._progress.stage(self._shown.get(stage, stage), self._totals.get(stage, 0))
+        self._progress.advance(done)
+
+    def over(self) -> None:
+        """A further round begins with its first stage again."""
+        self._stage = ""
+
+
+def _in_rounds(found: Found, wish: Wish, progress: Progress, hear: _Heard) -> tuple[Round, ...]:
+    from aigrid.twin.planning.rehearsed import rehearse_plan
+    from aigrid.twin.planning.rounds import plan_in_rounds
+
+    def rehearse(problem: Model, plan: Found, at: int) -> tuple[Rehearsed, Seen]:
+        progress.stage(f"round {at + 1}, tables", 0)
+        seen = 0
+
+        def minute(done: int) -> None:
+            nonlocal seen
+            if not seen:
+                progress.stage(f"round {at + 1}, a day", problem.country.minutes)
+            progress.advance(done - seen)
+            seen = done
+
+        outcome = rehearse_plan(problem, plan.best, wish.seed, cores(), minute)
+        hear.over()
+        return outcome
+
+    return plan_in_rounds(found, wish.limit_s, wish.rounds, rehearse, hear)
 
 
 def _scaled(country: Country, wish: Wish) -> tuple[Country, float]:

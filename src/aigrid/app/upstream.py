@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aigrid.app.make import publish
 from aigrid.core.errors import ConfigurationError
 from aigrid.core.package import Footprint, ServiceSpec, UpstreamTarget
+from aigrid.engines.egress import Egress, Grants, addresses_of, read_grants
+from aigrid.live.paths import GridPaths, write_json
 
 MEMORY_MB = 16
 COMPUTE_CORES = 0.1
@@ -54,6 +57,34 @@ def publish_upstream(store: Path, name: str, url: str, model: str, key_file: Pat
     with tempfile.TemporaryDirectory(prefix="aigrid-upstream-") as folder:
         (Path(folder) / "service.json").write_bytes(spec.to_json())
         return publish(store, Path(folder)).ref
+
+
+def grant(paths: GridPaths, url: str, key_file: Path | None, *, private: bool) -> None:
+    """Note what the person at this machine allows its sites, and see that it is enough.
+
+    Args:
+        paths: of the data directory; sites of other machines have one of their own.
+        url: base URL of the server.
+        key_file: that may be shown to this very server.
+        private: whether its addresses may be others than public ones.
+
+    Raises:
+        ConfigurationError: the file of grants cannot be used.
+        PermissionDeniedError: the address is not public, and `private` was not given.
+    """
+    base_url = url.rstrip("/")
+    key = str(key_file.absolute()) if key_file else ""
+    path = paths.upstreams
+    held = read_grants(path) if path.exists() else Grants()
+    networks = {str(network) for network in held.networks}
+    keys = {*held.keys, (base_url, key)} if key else set(held.keys)
+    rules = Egress(path)
+    if private:
+        networks |= {str(ip_network(address)) for address in addresses_of(base_url)}
+    told = {"networks": sorted(networks), "keys": sorted(map(list, keys))}
+    if told != {"networks": [], "keys": []}:
+        write_json(path, told, mode=0o600)
+    rules.check(UpstreamTarget(base_url, "", key))
 
 
 def _version(target: UpstreamTarget) -> str:

@@ -30,6 +30,9 @@ COMMANDS = {
     "uncordon": LazyCommand("aigrid.cli.holding", "uncordon", "Let a cordoned or drained site go."),
     "drain": LazyCommand("aigrid.cli.holding", "drain", "Serve elsewhere what a site serves."),
     "site": LazyCommand("aigrid.cli.site", "site", "Let sites of other machines join; run one."),
+    "targets": LazyCommand(
+        "aigrid.cli.targets", "targets", "Print where Prometheus finds this grid."
+    ),
     "routes": LazyCommand("aigrid.cli.status", "routes", "Show the routing table in force."),
     "tenant": LazyCommand(
         "aigrid.cli.tenant", "tenant", "Say who may use the grid, how much, and where."

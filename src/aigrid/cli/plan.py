@@ -46,6 +46,10 @@ from aigrid.cli.output import console, note
     "--rehearse/--no-rehearse", "rehearse", default=None,
     help="Rehearse the plan's day (default: up to 5,000 sites).",
 )  # fmt: skip
+@click.option(
+    "--rounds", metavar="N", type=click.IntRange(1, 20), default=8, show_default=True,
+    help="Plan again so often at most while the rehearsal falls short.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of chance (default: 0).")
 @click.option("--out", metavar="DIR", type=Path, help="Folder for plan.csv and plan.json.")
 @json_options
@@ -61,6 +65,7 @@ def plan(
     method: str | None,
     limit_s: float,
     rehearse: bool | None,
+    rounds: int,
     seed: int,
     out: Path | None,
 ) -> None:
@@ -80,7 +85,7 @@ def plan(
 
     wish = planning.Wish(
         scenario or planning.DEFAULT, demand, slo, budget, devices, towers, kinds,
-        method or "auto", rehearse, seed, limit_s, out,
+        method or "auto", rehearse, seed, limit_s, rounds, out,
     )  # fmt: skip
     with progress_bars() as progress:
         done = planning.plan(wish, progress)
@@ -90,6 +95,6 @@ def plan(
             note(f"wrote {path}")
         return
     shown = console()
-    shown.print(plan_view(done.found, done.rehearsed))
+    shown.print(plan_view(done))
     for path in done.files:
         shown.print(f"wrote  {path}", soft_wrap=True)

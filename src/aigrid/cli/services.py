@@ -22,6 +22,11 @@ OCI = "oci://"
 )
 @click.option("--model", metavar="NAME", help="The model's name at the upstream server.")
 @click.option("--key-file", metavar="FILE", type=Path, help="Holds the upstream server's key.")
+@click.option(
+    "--allow-private",
+    is_flag=True,
+    help="Grant the sites of this machine the upstream server's address, though it is not public.",
+)
 @grid_options
 def deploy(
     setup: Setup,
@@ -30,6 +35,7 @@ def deploy(
     upstream: str | None,
     model: str | None,
     key_file: Path | None,
+    allow_private: bool,
 ) -> None:
     """Serve a package.
 
@@ -40,12 +46,14 @@ def deploy(
 
     client = ControlClient(setup.data)
     client.grid()
-    if upstream is None and (model or key_file):
-        raise ConfigurationError("--model and --key-file describe an upstream server",
+    if upstream is None and (model or key_file or allow_private):
+        raise ConfigurationError("--model, --key-file, --allow-private are for an upstream server",
                                  next_step="add --upstream URL")  # fmt: skip
     reference = package
     if upstream is not None:
-        reference = _package_upstream(setup, package, upstream, model, key_file)
+        reference = _package_upstream(
+            setup, package, upstream, model, key_file, private=allow_private
+        )
     elif package.startswith(OCI):
         reference = _pull(setup, package)
     service = client.deploy(reference)
@@ -56,12 +64,14 @@ def deploy(
 
 
 def _package_upstream(
-    setup: Setup, name: str, url: str, model: str | None, key_file: Path | None
+    setup: Setup, name: str, url: str, model: str | None, key_file: Path | None, *, private: bool
 ) -> str:
-    from aigrid.app.upstream import publish_upstream
+    from aigrid.app.upstream import grant, publish_upstream
     from aigrid.live.paths import GridPaths
 
-    return publish_upstream(GridPaths(setup.data).store, name, url, model or name, key_file)
+    paths = GridPaths(setup.data)
+    grant(paths, url, key_file, private=private)
+    return publish_upstream(paths.store, name, url, model or name, key_file)
 
 
 def _pull(setup: Setup, reference: str) -> str:

@@ -112,15 +112,22 @@ def join(
 
 
 @site.command()
+@click.option(
+    "--otlp",
+    metavar="URL",
+    default="",
+    envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
+    help="Send traces to an OTLP/HTTP receiver, as http://HOST:4318.",
+)
 @grid_options
-def run(setup: Setup) -> None:
+def run(setup: Setup, otlp: str) -> None:
     """Serve as the site that joined from this data directory, until Ctrl-C."""
-    import logging
-
+    from aigrid.live import logs
+    from aigrid.live.tracing import Telemetry
     from aigrid.live.wide.membership import Membership
     from aigrid.live.wide.remote_site import run_site
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     joined = Membership.load(setup.data)
+    logs.set_up(joined.site.name)
     note(f"site {joined.site.name} serves at {joined.url} for {joined.door}")
-    run_site(joined)
+    run_site(joined, Telemetry(otlp, 1.0))

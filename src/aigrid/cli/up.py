@@ -51,6 +51,23 @@ FIRST_RECIPE = "recipes/first-light.yaml"
     help="Let sites of other machines join, who reach this one under ADDRESS.",
 )
 @click.option("--door-port", type=int, help="Where they come in (default: 8443).")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What the processes write to their logs; debug: a line a request (default: info).",
+)
+@click.option(
+    "--otlp",
+    metavar="URL",
+    envvar="OTEL_EXPORTER_OTLP_ENDPOINT",
+    help="Send traces to an OTLP/HTTP receiver, as http://HOST:4318.",
+)
+@click.option(
+    "--otlp-sample",
+    metavar="SHARE",
+    type=float,
+    help="Share of requests that are traced, 0 to 1 (default: 1).",
+)
 @click.option("--report-to", type=int, default=-1, hidden=True)
 @grid_options
 def up(
@@ -64,6 +81,9 @@ def up(
     fabric: str | None,
     advertise: str | None,
     door_port: int | None,
+    log_level: str | None,
+    otlp: str | None,
+    otlp_sample: float | None,
     report_to: int,
 ) -> None:
     """Start a grid on this machine: control plane, gateway, sites and their radios.
@@ -83,6 +103,9 @@ def up(
         fabric=fabric,
         advertise=advertise,
         door_port=door_port,
+        log_level=log_level,
+        otlp=otlp,
+        otlp_sample=otlp_sample,
     )
     settings.planned_sites()
     if report_to >= 0:
@@ -116,12 +139,15 @@ def _run_detached(setup: Setup, settings: GridSettings, recipe: str) -> None:
 
     arguments = ["--data", str(settings.data), "up", "--port", str(settings.port)]
     arguments += ["--sites", settings.sites, "--recipe", recipe]
+    arguments += ["--log-level", settings.log_level]
     if settings.topology:
         arguments += ["--topology", str(settings.topology.absolute())]
     if settings.advertise:
         arguments += ["--advertise", settings.advertise, "--door-port", str(settings.door_port)]
     if settings.fabric:
         arguments += ["--fabric", settings.fabric]
+    if settings.otlp:
+        arguments += ["--otlp", settings.otlp, "--otlp-sample", str(settings.otlp_sample)]
     if settings.record:
         arguments += ["--record", str(settings.record.absolute())]
     with progress_bars() as progress:
@@ -134,7 +160,9 @@ def _run_reported(settings: GridSettings, recipe: str, descriptor: int) -> None:
     from aigrid.app.detached import PipeReporter
     from aigrid.app.signals import StopRequest
     from aigrid.app.up import run_grid
+    from aigrid.live import logs
 
+    logs.set_up("up", settings.log_level, settings.paths.log("up"))
     reporter, stop = PipeReporter(descriptor), StopRequest()
 
     def ready(grid: ReadyGrid) -> None:

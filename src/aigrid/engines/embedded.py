@@ -306,12 +306,16 @@ class EmbeddedEngine:
             if self._filling is not None:
                 spared = self._prefixes.take(self._filling.prompt, len(self._decoding))
                 self._filling.held = spared
+                if self._filling.times is not None:
+                    self._filling.times.fill_ns = time.time_ns()
         return self._filling
 
     def _start(self, sequence: Sequence, logits: NDArray[np.float32]) -> None:
         """Its first token, at once."""
         self._prefixes.keep(sequence.prompt, len(self._decoding))
         sequence.advance(logits)
+        if sequence.times is not None:
+            sequence.times.first_ns = time.time_ns()
         self._tokens_total += 1
         self._filling = None
         self._decoding.append(sequence)

@@ -42,6 +42,19 @@ class Sampling:
     top_logprobs: int = 0
 
 
+@dataclass(slots=True)
+class JobTimes:
+    """When an engine did what for one job, Unix time; 0 where it did not, or cannot say.
+
+    Attributes:
+        fill_ns: it began to read the prompt: until then the job was in line.
+        first_ns: it had the first token.
+    """
+
+    fill_ns: int = 0
+    first_ns: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One generation: either `messages` (chat) or `prompt` (completion: text or token ids).
@@ -54,6 +67,8 @@ class Job:
         delivered: tokens of this very answer that its reader has already, from an engine that
             died: the answer goes on behind them, as if nothing had happened. Greedy answers, and
             those with a seed, are the undisturbed ones. Limits and counts include them.
+        times: where the engine notes them; None where nobody wants to know.
+        traceparent: W3C trace context for servers that it asks; empty for none.
     """
 
     job_id: str
@@ -61,6 +76,8 @@ class Job:
     messages: tuple[Message, ...] = ()
     prompt: str | tuple[int, ...] | None = None
     delivered: tuple[int, ...] = ()
+    times: JobTimes | None = None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

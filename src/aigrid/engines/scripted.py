@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
@@ -59,6 +60,8 @@ class ScriptedEngine:
             raise OverloadedError(f"{self._running} jobs are running, the limit")
         self.jobs.append(job)
         self._running += 1
+        if job.times is not None:
+            job.times.fill_ns = time.time_ns()
         try:
             async for chunk in self._tell(job):
                 yield chunk

@@ -18,6 +18,7 @@ class Sequence:
 
     Attributes:
         prompt: its tokens.
+        times: when what was done for it, where somebody wants to know.
         held: tokens that its slot holds.
         last: the token to feed next.
         box: where its chunks go.
@@ -27,7 +28,7 @@ class Sequence:
     __slots__ = (
         "_chance", "_delivered", "_eos", "_limit", "_logprobs", "_sampling", "_sent", "_silent",
         "_text", "_tokens", "_vocabulary", "answer", "box", "finish_reason", "held", "last",
-        "made", "prompt",
+        "made", "prompt", "times",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +42,7 @@ class Sequence:
     ) -> None:
         self.prompt = prompt
         self.box = box
+        self.times = job.times
         self.held = 0
         self.last = -1
         self.made = 0

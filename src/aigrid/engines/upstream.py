@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.core.package import UpstreamTarget
+from aigrid.engines.egress import Egress
 from aigrid.engines.engine import Chunk, EngineLoad, Job
 from aigrid.engines.openai_api import request_body
 from aigrid.engines.openai_stream import StreamReader
@@ -41,6 +43,11 @@ class UpstreamEngine:
         queue_limit: jobs that wait at most; one more is refused.
         connect_timeout_s: until the connection stands.
         read_timeout_s: between two pieces of an answer.
+        egress: where it may connect to, and with which key; public addresses and no key for None.
+
+    Raises:
+        ConfigurationError: not an HTTP address.
+        PermissionDeniedError: the target is not granted.
     """
 
     def __init__(
@@ -51,12 +58,15 @@ class UpstreamEngine:
         queue_limit: int = 256,
         connect_timeout_s: float = 5.0,
         read_timeout_s: float = 60.0,
+        egress: Egress | None = None,
     ) -> None:
         if not target.base_url.startswith(("http://", "https://")):
             raise ConfigurationError(
                 f"upstream base_url is {target.base_url!r}",
                 next_step="give an http or https address that ends in /v1",
             )
+        self._egress = egress or Egress()
+        self._egress.check(target)
         self._target = target
         self._max_batch = max_batch
         self._queue_limit = queue_limit
@@ -79,6 +89,8 @@ class UpstreamEngine:
         """
         async with self._place():
             reader = StreamReader(chat=job.prompt is None)
+            if job.times is not None:
+                job.times.fill_ns = time.time_ns()
             async with self._post(job) as response:
                 async for line in _lines(response):
                     self._check_open()
@@ -153,9 +165,13 @@ class UpstreamEngine:
     async def _post(self, job: Job) -> AsyncIterator[aiohttp.ClientResponse]:
         path = "chat/completions" if job.prompt is None else "completions"
         url = f"{self._target.base_url.rstrip('/')}/{path}"
-        headers = {"Accept": "text/event-stream", **self._authorization()}
+        # compressed answers are not asked for and not unpacked: a few bytes could become many
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        headers |= self._authorization()
         body = json.dumps(request_body(job, self._target.model)).encode()
         headers["Content-Type"] = "application/json"
+        if job.traceparent:
+            headers["traceparent"] = job.traceparent
         try:
             async with self._open_session().post(
                 url, data=body, headers=headers, allow_redirects=False
@@ -177,7 +193,11 @@ class UpstreamEngine:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=self._timeout, connector=aiohttp.TCPConnector(limit=self._max_batch)
+                timeout=self._timeout,
+                auto_decompress=False,
+                connector=aiohttp.TCPConnector(
+                    limit=self._max_batch, socket_factory=self._egress.socket
+                ),
             )
         return self._session
 
@@ -185,6 +205,7 @@ class UpstreamEngine:
         """The key is read anew for each job, so that it can be changed in place."""
         if not self._target.key_file:
             return {}
+        self._egress.check_key(self._target)
         path = Path(self._target.key_file)
         try:
             with path.open(encoding="ascii") as file:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aigrid.core.tenancy import Sovereignty
 from aigrid.live.frames import Relay
 from aigrid.live.passing import Pieces
+from aigrid.live.tracing import OFF, Span
 
 ANYWHERE = Sovereignty()
 
@@ -28,6 +29,8 @@ class Attempt:
             another turn.
         tried: sites that were tried in vain.
         ran: sites that answered, in order; the last may have ended it.
+        span: of the request.
+        legs: spans of its tries, one a site.
     """
 
     request_id: str
@@ -40,6 +43,8 @@ class Attempt:
     again: Callable[[float, float], Awaitable[None]] | None = None
     tried: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
+    span: Span = OFF
+    legs: list[Span] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +101,9 @@ class TryNextError(Exception):
         self.busy = busy
         self.unreachable = unreachable
         self.faulty = faulty
+
+    @property
+    def kind(self) -> str:
+        """Which of these it is."""
+        words = {"unreachable": self.unreachable, "faulty": self.faulty, "busy": self.busy}
+        return next((word for word, is_it in words.items() if is_it), "moved")

@@ -12,20 +12,24 @@ from typing import Annotated, Any, Literal
 import aiohttp
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
 from aigrid.core.errors import (
     AigridError,
+    ConflictError,
     InvalidRequestError,
     NotFoundError,
     UnavailableError,
 )
 from aigrid.core.events import SiteLeft
-from aigrid.live import billing_api, reports, server, status, tenancy_api
+from aigrid.live import billing_api, refusals, reports, server, status, tenancy_api
+from aigrid.live.control_metrics import registry_of
 from aigrid.live.control_plane import ControlPlane, SiteDoor
 from aigrid.live.fabric.link import Kind
+from aigrid.live.guesses import Guesses
+from aigrid.live.metrics import page
 from aigrid.live.tenancy import Caller
 from aigrid.store.served import registry_app
 
@@ -79,9 +83,18 @@ def control_app(plane: ControlPlane) -> FastAPI:
         async with plane.running():
             yield
 
-    app = FastAPI(title="aigrid control plane", version="1", lifespan=lifespan)
-    app.add_exception_handler(AigridError, server.refuse)
+    app = FastAPI(
+        title="aigrid control plane", version="1", lifespan=lifespan, responses=refusals.responses()
+    )
+    guesses = Guesses()
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, AigridError)
+        return server.refuse(request, guesses.judge(request, error))
+
+    app.add_exception_handler(AigridError, refuse)
     app.add_exception_handler(RequestValidationError, _refuse_validation)
+    app.add_exception_handler(HTTPException, _refuse_http)
     app.add_middleware(_BodyLimit)
     _health_routes(app, plane)
     _operator_routes(app, plane)
@@ -121,7 +134,22 @@ async def _refuse_validation(request: Request, error: Exception) -> Response:
     return server.refuse(request, shown)
 
 
+async def _refuse_http(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: a body that it cannot read, a method, a path."""
+    assert isinstance(error, HTTPException)
+    kind = NotFoundError if error.status_code in (404, 405) else InvalidRequestError
+    shown = kind(
+        f"{request.method} {request.url.path}: {error.detail}", next_step="see /openapi.json"
+    )
+    response = server.refuse(request, shown)
+    response.status_code = error.status_code
+    response.headers.update(error.headers or {})
+    return response
+
+
 def _health_routes(app: FastAPI, plane: ControlPlane) -> None:
+    grid = registry_of(plane)
+
     @app.get("/v1/health/live")
     async def live() -> dict[str, str]:
         """The process answers."""
@@ -145,9 +173,9 @@ def _health_routes(app: FastAPI, plane: ControlPlane) -> None:
         return FileResponse(CONSOLE_PAGE, headers=_PAGE_HEADERS)
 
     @app.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
+    def metrics() -> Response:
         """Prometheus text format."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return page(grid)
 
 
 def _operator_routes(app: FastAPI, plane: ControlPlane) -> None:
@@ -211,7 +239,7 @@ def _operator_routes(app: FastAPI, plane: ControlPlane) -> None:
 
 def _door(plane: ControlPlane) -> SiteDoor:
     if plane.door is None:
-        raise UnavailableError(
+        raise ConflictError(
             "this grid is for one machine",
             next_step="start it with `aigrid up --advertise ADDRESS`",
         )

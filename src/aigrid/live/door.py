@@ -29,6 +29,7 @@ from aigrid.core.errors import (
 from aigrid.core.tenancy import DEFAULT_TENANT, MICRO, Tenant, permits
 from aigrid.live import quotas
 from aigrid.live.limits import Limits
+from aigrid.live.metrics import OPEN_STREAMS
 from aigrid.live.quotas import Account, Ask, Holder, Price
 from aigrid.live.turnstile import Turnstile
 
@@ -292,6 +293,7 @@ class Door:
         for name, gate in self._turnstiles.items():
             WAITING.labels(name).set(gate.queue.waiting)
             WINDOW.labels(name).set(int(gate.window.size))
+        OPEN_STREAMS.set(sum(account.streams for account in self._accounts.values()))
 
     def _refuse(self, error: Any) -> Any:
         REFUSED.labels(error.code).inc()

@@ -36,6 +36,15 @@ RETRIES = Counter("aigrid_gateway_retries_total", "Requests given to another sit
 RESUMED = Counter("aigrid_gateway_resumed_total", "Answers continued elsewhere", ("service",))
 
 
+_LEVELS = {"broken": logging.WARNING, "failed": logging.INFO}
+
+
+def _about(attempt: Attempt, **more: str) -> dict[str, str]:
+    """What a line of the log says of a request; its service may be a name that a client made up."""
+    told = {"request_id": attempt.request_id, "service": attempt.service[:128]}
+    return told | {"trace_id": attempt.span.trace_id} | more
+
+
 @dataclass(slots=True)
 class Forwarder:
     """Sends requests; each is open from `send` to the end of its answer.
@@ -116,12 +125,16 @@ class Forwarder:
 
     def _journey(self, attempt: Attempt) -> Journey:
         on_end = partial(self._end, attempt)
-        return Journey(attempt, self.links, self.limits, self._note_retry, self._may_retry, on_end)
+        on_retry = partial(self._note_retry, attempt)
+        return Journey(attempt, self.links, self.limits, on_retry, self._may_retry, on_end)
 
     def _end(self, attempt: Attempt, status: str, resumes: int) -> None:
         """A request has ended."""
         self.open_requests -= 1
         self.errors += status in ("failed", "broken")
+        level = _LEVELS.get(status, logging.DEBUG)
+        if logger.isEnabledFor(level):
+            logger.log(level, "request ended: %s", status, extra=_about(attempt, status=status))
         service = attempt.service if attempt.service in self.mirror.services else ""
         counter = self._counters.get((service, status))
         if counter is None:
@@ -144,8 +157,12 @@ class Forwarder:
         if seen is not None:
             await self.report("demand", to_plain(seen))
 
-    def _note_retry(self, site: str, reason: TryNextError) -> None:
+    def _note_retry(self, attempt: Attempt, site: str, reason: TryNextError) -> None:
         self.retries += 1
+        level = logging.DEBUG if reason.busy else logging.INFO
+        if logger.isEnabledFor(level):
+            told = _about(attempt, site=site, reason=str(reason))
+            logger.log(level, "request goes to another site", extra=told)
         RETRIES.labels(site).inc()
 
     def _may_retry(self) -> float:

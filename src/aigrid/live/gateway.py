@@ -8,30 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.codec import from_plain
-from aigrid.core.errors import AigridError, NotFoundError, UnavailableError
+from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
-from aigrid.live import fabric, idempotency, server
+from aigrid.live import fabric, gateway_openapi, idempotency, metrics, server, tracing
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.door import Door, Pass
 from aigrid.live.forward import Forwarder
+from aigrid.live.guesses import Guesses
 from aigrid.live.idempotency import Idempotency, Kept
 from aigrid.live.limits import Limits
 from aigrid.live.metering import Metering
@@ -40,11 +39,16 @@ from aigrid.live.presence import while_here
 from aigrid.live.quotas import Ask, Holder
 from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
+from aigrid.live.tracing import NOWHERE, Telemetry, describe, web
 from aigrid.live.wide.certificates import Identity
+
+if TYPE_CHECKING:
+    from aigrid.live.tracing.tracer import ProcessTracer
 
 REPORT_PERIOD_S = 1.0
 GC_EVERY = 10_000  # objects; answers leave no cycles behind
 T = TypeVar("T")
+BUILD = metrics.registry("gateway")
 logger = logging.getLogger(__name__)
 
 
@@ -60,6 +64,7 @@ class GatewaySettings:
         data: folder for what shall outlive the process; None keeps nothing.
         fabric: URL of NATS; empty for the control plane's own HTTP.
         identity: folder of this gateway's certificate, for sites of other machines.
+        telemetry: where traces go.
     """
 
     control_url: str
@@ -69,6 +74,7 @@ class GatewaySettings:
     data: Path | None = None
     fabric: str = ""
     identity: Path | None = None
+    telemetry: Telemetry = NOWHERE
 
 
 @dataclass(slots=True)
@@ -77,13 +83,18 @@ class Gateway:
 
     settings: GatewaySettings
     log: RequestLog = field(default_factory=RequestLog)
+    guesses: Guesses = field(default_factory=Guesses)
     mirror: RouteMirror = field(init=False)
     forwarder: Forwarder = field(init=False)
     idempotency: Idempotency = field(init=False)
     door: Door = field(init=False)
     metering: Metering = field(init=False)
+    tracer: ProcessTracer | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.tracer = web.tracer_of(
+            self.settings.telemetry, "gateway", str(os.getpid()), at_the_door=True
+        )
         control_url, token = self.settings.control_url, self.settings.grid_token
         link = fabric.link_of(self.settings.fabric, "gateway", control_url, token)
         self.mirror = RouteMirror(control_url, token, link)
@@ -107,7 +118,7 @@ class Gateway:
     def _install(self, answer: dict[str, Any]) -> None:
         self.door.install(answer.get("tenancy"), answer["services"])
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """The ASGI application."""
         app = server.DirectApp(
             routes=[
@@ -122,8 +133,9 @@ class Gateway:
             exception_handlers={AigridError: server.refuse, 404: _no_such_path, 405: _bad_method},
             lifespan=self._lifespan,
         )
+        app.routes.append(gateway_openapi.endpoint(app.routes))
         app.direct = {"/v1/chat/completions": self.complete, "/v1/completions": self.complete}
-        return app
+        return web.traced(app, self.tracer)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -143,16 +155,20 @@ class Gateway:
             await asyncio.gather(*tasks, return_exceptions=True)
             self.metering.close()
             await self.idempotency.close()
+            if self.tracer is not None:
+                await asyncio.to_thread(self.tracer.close)
 
     # -- handlers ------------------------------------------------------------------------------
 
     async def complete(self, request: Request) -> Response:
         """Chat and text completions, streamed or whole."""
-        holder = self._authenticate(request)
-        body = await server.read_body(request, self.settings.limits.body_bytes)
-        service, stream = openai_api.peek(body)
-        self.metering.log.check()
-        passed = self.door.enter(holder, Ask.of(service, stream, body))
+        span = tracing.of(request.scope)
+        with span.begin("door"):
+            holder = self._authenticate(request)
+            body = await server.read_body(request, self.settings.limits.body_bytes)
+            service, stream = openai_api.peek(body)
+            self.metering.log.check()
+            passed = self.door.enter(holder, Ask.of(service, stream, body))
         attempt = Attempt(
             request_id=f"req-{os.urandom(16).hex()}",
             path=request.scope["path"],
@@ -162,7 +178,10 @@ class Gateway:
             origin=request.headers.get("x-aigrid-origin", "*"),
             rule=passed.tenant.sovereignty,
             again=passed.again,
+            span=span,
         )
+        if span.recorded:
+            describe.request(span, attempt, passed.tenant.name)
         key = request.headers.get(idempotency.HEADER)
         try:
             if key is None:
@@ -186,7 +205,8 @@ class Gateway:
 
     async def _send(self, attempt: Attempt, passed: Pass) -> Answer | StreamedAnswer:
         if attempt.service in self.mirror.services:
-            await passed.turn()
+            with attempt.span.begin("turn"):
+                await passed.turn()
         return await self.forwarder.send(attempt)
 
     async def _once(self, request: Request, attempt: Attempt, passed: Pass, key: str) -> Response:
@@ -240,15 +260,21 @@ class Gateway:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus text format."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return metrics.page(BUILD)
 
     # -- parts ---------------------------------------------------------------------------------
 
     def _authenticate(self, request: Request) -> Holder:
-        return self.door.know(server.bearer(request))
+        try:
+            return self.door.know(server.bearer(request))
+        except AuthenticationError as error:
+            raise self.guesses.judge(request, error) from None
 
     async def _report(self) -> None:
         self.door.tell_metrics()
+        metrics.OPEN_REQUESTS.set(self.forwarder.open_requests)
+        metrics.BACKLOG.set(self.metering.log.backlog_bytes)
+        metrics.ROUTES.set(self.mirror.version)
         self.forwarder.links.tell_metrics()
         await self.forwarder.report("gateway", self.forwarder.stats())
 
@@ -313,14 +339,15 @@ def main(raw: dict[str, Any]) -> None:
         data=Path(raw["data"]) / "gateway",
         fabric=raw["fabric"],
         identity=GridPaths(Path(raw["data"])).identity("gateway") if raw["wide"] else None,
+        telemetry=from_plain(Telemetry, raw.get("telemetry", {}), "telemetry"),
     )
     log = RequestLog.to_folder(raw.get("record", ""))
     bound = server.listen(raw["host"], raw["port"])
-    logger.info(json.dumps({"gateway": raw["port"], "started_s": time.time()}))
+    logger.info("gateway listens on port %d", raw["port"])
     app = Gateway(settings, log).app()
     gc.freeze()  # what stands for good is not looked at again and again
     gc.set_threshold(GC_EVERY, 20, 20)
     try:
-        server.run(server.serve(app, bound, reader_s=settings.limits.reader_s))
+        server.run(server.serve(app, bound, limits=settings.limits))
     finally:
         log.close()

@@ -9,16 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import aiohttp
-from prometheus_client import Gauge
 
 from aigrid.control import breaker
 from aigrid.control.breaker import Breaker, BreakerPolicy
 from aigrid.live.attempt import TryNextError
+from aigrid.live.metrics import BREAKERS
 
 PROBE_LOOK_S = 0.1
 PROBE_TIMEOUT_S = 1.0
 logger = logging.getLogger(__name__)
-OPEN = Gauge("aigrid_gateway_breakers_open", "Replicas that get no requests for now")
 
 
 @dataclass(slots=True)
@@ -110,4 +109,6 @@ class Health:
         self._count()
 
     def _count(self) -> None:
-        OPEN.set(sum(found.state == "open" for found in self._breakers.values()))
+        states = [found.state for found in self._breakers.values()]
+        for state in ("closed", "open", "half-open"):
+            BREAKERS.labels(state).set(states.count(state))

@@ -31,6 +31,7 @@ class Limits:
         retry_share: retries that a gateway makes at most, as a share of its requests...
         retry_burst: ... over a stock of so many; without stock a retry waits, see `retry_per_s`.
         retry_per_s: retries a second that it may always make.
+        request_s: until a request is whole, from its first byte or its connection; over it: 408.
         reader_s: a client that takes nothing of a full send buffer for so long is cut off.
         kept_answers: answers to requests with an idempotency key; over it the oldest go.
         kept_bytes: of them together; likewise.
@@ -56,6 +57,7 @@ class Limits:
     retry_share: float = 0.2
     retry_burst: int = 256
     retry_per_s: float = 50.0
+    request_s: float = 60.0
     reader_s: float = 30.0
     kept_answers: int = 100_000
     kept_bytes: int = 256 * MIB

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import Gauge
 
 from aigrid.live.attempt import Answer, Attempt, TryNextError
-from aigrid.live.frames import FRAMED_HEADER, PACKAGE_HEADER, USAGE_HEADER
+from aigrid.live.frames import FRAMED_HEADER, PACKAGE_HEADER, RESUME_PATH, USAGE_HEADER
 from aigrid.live.generation import MOVABLE
 from aigrid.live.limits import Limits
 from aigrid.live.route_mirror import RouteMirror
+from aigrid.live.tracing import OFF, Span
 from aigrid.live.wires import Wire, Wires
 
 FAULTY = (500, 502, 504)
@@ -25,6 +27,7 @@ class Flight:
 
     counts: dict[str, int]
     site: str
+    span: Span = OFF
     landed: bool = False
 
     def __post_init__(self) -> None:
@@ -35,6 +38,7 @@ class Flight:
         if not self.landed:
             self.landed = True
             self._add(-1)
+            self.span.end()
 
     def _add(self, number: int) -> None:
         self.counts[self.site] = self.counts.get(self.site, 0) + number
@@ -113,12 +117,15 @@ class Links:
             TryNextError: the site cannot answer, others may.
         """
         health, service = self.mirror.health, attempt.service
-        flight = Flight(self.mirror.in_flight, site)
+        leg = self._leg(site, attempt, path)
+        flight = Flight(self.mirror.in_flight, site, leg)
         health.begin(site, service)
         link: Link | None = None
         try:
-            wire = await self._post(site, attempt, path, body)
+            wire = await self._post(site, attempt, path, body, leg)
             status = wire.status
+            if leg.recorded:
+                leg.set({"http.response.status_code": status})
             if status in MOVABLE:
                 wire.leave(drain=True)
                 raise TryNextError(f"status {status}", busy=status == 429, faulty=status in FAULTY)
@@ -131,18 +138,39 @@ class Links:
             return found
         except TryNextError as reason:
             health.note(site, service, reason)
+            leg.fail(reason.kind, str(reason))
             raise
         except BaseException:
             health.let_go(site, service)
+            leg.fail("client_left")
             raise
         finally:
             if link is None:
                 flight.land()
 
-    async def _post(self, site: str, attempt: Attempt, path: str, body: bytes) -> Wire:
+    def _leg(self, site: str, attempt: Attempt, path: str) -> Span:
+        """The span of one try; one that goes on with an answer is linked to the one before."""
+        span = attempt.span
+        if not span.recorded:
+            return span
+        legs = attempt.legs
+        told: dict[str, str | int | float | bool | Sequence[str]] = {
+            "http.request.method": "POST",
+            "server.address": self.mirror.urls.get(site, ""),
+            "http.request.resend_count": len(legs),
+            "aigrid.site": site,
+            "aigrid.continues": path == RESUME_PATH,
+        }
+        after = legs[-1] if legs else None
+        legs.append(span.begin(f"POST {path}", told, kind="client", after=after))
+        return legs[-1]
+
+    async def _post(self, site: str, attempt: Attempt, path: str, body: bytes, leg: Span) -> Wire:
         limits = self.limits
         within_s = limits.silent_s + len(body) / limits.upload_bytes_s
         head = self._head + attempt.request_id.encode() + b"\r\n"
+        if leg.traceparent:
+            head += f"traceparent: {leg.traceparent}\r\n".encode()
         try:
             return await self.wires.post(self.mirror.urls[site], path, head, body, within_s)
         except (KeyError, OSError, ValueError) as error:

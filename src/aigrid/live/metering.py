@@ -17,9 +17,11 @@ from aigrid.core.errors import AigridError, SovereigntyError
 from aigrid.core.tenancy import Place, Usage
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.door import Door, Pass
+from aigrid.live.metrics import Watch
 from aigrid.live.open_answers import OpenAnswers
 from aigrid.live.outage import Outage
 from aigrid.live.passing import Passing, Pieces
+from aigrid.live.tracing import describe
 from aigrid.live.usage_log import BATCH_LIMIT, UsageLog
 
 SYNC_S = 0.1
@@ -151,12 +153,13 @@ class Metering:
 class _Note:
     """One request until its record is written, once."""
 
-    __slots__ = ("_attempt", "_meter", "_over", "_passed", "_slot", "_told")
+    __slots__ = ("_attempt", "_meter", "_over", "_passed", "_slot", "_told", "_watch")
 
     def __init__(self, meter: Metering, passed: Pass, attempt: Attempt) -> None:
         self._meter, self._passed, self._attempt = meter, passed, attempt
         self._over = False
         self._slot, self._told = -1, 0
+        self._watch = Watch()
 
     def watch(self, answer: StreamedAnswer) -> Pieces:
         """Pass a stream on and count it; its record is written before the last piece goes out."""
@@ -165,6 +168,7 @@ class _Note:
 
         async def see(piece: bytes) -> None:
             made = relay.completion_tokens
+            self._watch.piece(made)
             self._tell_where(relay.package)
             meter.streams.count(self._slot, relay.prompt_tokens if made else 0, made, meter.now_s())
             if relay.ended:
@@ -194,6 +198,11 @@ class _Note:
             return
         self._over = True
         cost_micro = self._passed.settle(prompt, made)
+        service = self._attempt.service
+        if status in BILLED and self._meter.package(service):
+            self._watch.end(service, prompt, made)
+        if self._attempt.span.recorded:
+            describe.usage(self._attempt.span, prompt, made, ended)
         self._meter.write(self._usage(status, ended, prompt, made, package), cost_micro)
         self._meter.streams.end(self._slot)
 

@@ -50,6 +50,11 @@ class GridPaths:
         return self.data / "control.sqlite"
 
     @property
+    def upstreams(self) -> Path:
+        """What an operator grants to upstream engines, see `engines.egress`."""
+        return self.data / "upstreams.json"
+
+    @property
     def accounts(self) -> Path:
         """Tenants, keys, grants and usage, in SQLite."""
         return self.data / "accounts.sqlite"

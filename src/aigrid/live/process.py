@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import json
-import logging
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
+
+from aigrid.live import logs
 
 _PR_SET_PDEATHSIG = 1
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -30,11 +31,9 @@ def main(arguments: list[str]) -> int:
     die_with_parent(raw.pop("parent"))
     for variable in _ONE_THREAD:
         os.environ.setdefault(variable, "1")
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+    name = Path(path).stem
+    log = Path(log_path) if (log_path := raw.pop("log", "")) else None
+    logs.set_up(name, raw.pop("log_level", "info"), log)
     if role == "control":
         from aigrid.live import control_process as chosen
     elif role == "gateway":

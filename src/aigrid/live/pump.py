@@ -18,12 +18,13 @@ class Pump:
 
     Args:
         chunks: of the engine.
+        request_id: for the log.
     """
 
-    __slots__ = ("_chunks", "_letters", "_task")
+    __slots__ = ("_chunks", "_letters", "_request_id", "_task")
 
-    def __init__(self, chunks: AsyncGenerator[Chunk, None]) -> None:
-        self._chunks = chunks
+    def __init__(self, chunks: AsyncGenerator[Chunk, None], request_id: str = "") -> None:
+        self._chunks, self._request_id = chunks, request_id
         self._letters: asyncio.Queue[Chunk | AigridError] = asyncio.Queue(AHEAD)
         self._task = asyncio.create_task(self._run())
 
@@ -58,7 +59,7 @@ class Pump:
         except AigridError as error:
             last = error
         except Exception as error:  # an engine's fault must end its stream, not hang it
-            logger.exception("engine")
+            logger.exception("the engine failed", extra={"request_id": self._request_id})
             last = UnavailableError(f"the engine failed: {type(error).__name__}")
         finally:
             await self._chunks.aclose()

@@ -106,6 +106,7 @@ class Journey:
                     async for out in outs:
                         yield out
             except TryNextError as reason:
+                found.flight.span.fail(reason.kind, str(reason))
                 self._leave(found.site, reason)
             finally:
                 found.close(ended=self.relay.ended)
@@ -188,7 +189,8 @@ class Journey:
                 raise self._gave_up(found, limit_s)
             pause_s = retry.pause_s(rounds)
             if found.busy and not begun and self.attempt.again is not None:
-                await self.attempt.again(pause_s, deadline_s - time.monotonic())
+                with self.attempt.span.begin("turn"):
+                    await self.attempt.again(pause_s, deadline_s - time.monotonic())
             else:
                 await asyncio.sleep(pause_s)
             rounds += 1
@@ -198,7 +200,10 @@ class Journey:
     ) -> Link | Answer | TryNextError:
         """One pass over the candidates."""
         attempt, last = self.attempt, TryNextError("no site serves it now")
-        for site in self._candidates():
+        with attempt.span.begin("choose") as choosing:
+            sites = self._candidates()
+            choosing.set({"aigrid.sites": sites})
+        for site in sites:
             if not await self._may_try(deadline_s):
                 break
             try:

@@ -14,6 +14,7 @@ from typing import Protocol
 from aigrid.core.errors import AigridError, NotFoundError
 from aigrid.core.events import ReplicaReport
 from aigrid.core.package import ServiceSpec
+from aigrid.engines.egress import Egress
 from aigrid.engines.engine import Engine, EngineLoad
 from aigrid.engines.load import load_engine
 from aigrid.radio.protection import yield_to_radio
@@ -86,6 +87,7 @@ class ReplicaSet:
     gate: Callable[[], bool]
     yields: bool = True
     watch: Callable[[str, Engine], Engine] = field(default=_unwatched)
+    egress: Egress = field(default_factory=Egress)
     share: float = 0.0
     serving: dict[str, Replica] = field(default_factory=dict)
     draining: list[Replica] = field(default_factory=list)
@@ -161,7 +163,8 @@ class ReplicaSet:
         spec, folder = self.source.fetch(digest)
         if self.yields:
             yield_to_radio()  # threads that the engine starts from here inherit it
-        engine = self.watch(spec.name, load_engine(spec, folder))
+        rules = {"egress": self.egress} if spec.upstream is not None else {}
+        engine = self.watch(spec.name, load_engine(spec, folder, **rules))
         engine.set_gate(self.gate)
         return Replica(spec, digest, engine)
 

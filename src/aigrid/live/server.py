@@ -13,22 +13,23 @@ from typing import Any
 import anyio
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aigrid.core.errors import (
     AigridError,
     AuthenticationError,
     ConflictError,
     InsufficientQuotaError,
+    InvalidRequestError,
     TooLargeError,
 )
 from aigrid.engines.openai_answers import error_body
-from aigrid.live.held_head import HeldHead
+from aigrid.live.bounded import BoundedWriter
 from aigrid.live.limits import Limits
-from aigrid.live.presence import SCOPE_KEY, ClientLeftError, Presence, while_here
+from aigrid.live.metrics import ERRORS
+from aigrid.live.presence import SCOPE_KEY, ClientLeftError, while_here
 
 BACKLOG = 2048
 Closer = Callable[[], Awaitable[None]]
@@ -55,48 +56,6 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-class BoundedWriter(HttpToolsProtocol):
-    """Cuts a client off that leaves the send buffer full for `reader_s`.
-
-    The transport's buffer bounds what such a client holds here; this bounds for how long.
-    """
-
-    reader_s = Limits().reader_s
-    _cut: asyncio.TimerHandle | None = None
-    _presence: Presence
-
-    def connection_made(self, transport: Any) -> None:
-        """A client has come."""
-        self._presence = Presence()
-        super().connection_made(HeldHead(transport, self.loop))
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self.scope[SCOPE_KEY] = self._presence  # type: ignore[literal-required]
-
-    def pause_writing(self) -> None:
-        """The buffer is full."""
-        super().pause_writing()
-        self._cut = self.loop.call_later(self.reader_s, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """The client has taken most of it."""
-        self._forgive()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
-        self._forgive()
-        super().connection_lost(exc)
-        self._presence.leave()
-
-    def _forgive(self) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
-            self._cut = None
-
-
 class NotifiedServer(uvicorn.Server):
     """Tells the application that the end has come before connections are drained."""
 
@@ -114,7 +73,7 @@ async def serve(
     app: Any,
     bound: socket.socket,
     on_exit: Callable[[], None] = lambda: None,
-    reader_s: float = BoundedWriter.reader_s,
+    limits: Limits | None = None,
 ) -> None:
     """Serve until SIGTERM, then drain for at most `DRAIN_S` seconds.
 
@@ -122,14 +81,15 @@ async def serve(
         app: the ASGI application.
         bound: from `listen`.
         on_exit: called at SIGTERM, so that long polls can be answered at once.
-        reader_s: for which a client may leave its send buffer full.
+        limits: how long a client may take to send a request, and to read an answer.
     """
-    BoundedWriter.reader_s = reader_s  # a process serves one application
+    if limits is not None:  # a process serves one application
+        BoundedWriter.reader_s, BoundedWriter.request_s = limits.reader_s, limits.request_s
     config = uvicorn.Config(
         app,
         loop="uvloop",
         http=BoundedWriter,
-        log_level="warning",
+        log_config=None,
         access_log=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN_S,
@@ -157,14 +117,18 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
 
     Raises:
         TooLargeError: it is longer than the limit.
+        InvalidRequestError: the client left before its end.
     """
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size <= limit_bytes:
-            parts.append(part)
-        elif size > DISCARD_LIMIT_BYTES:
-            break
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size <= limit_bytes:
+                parts.append(part)
+            elif size > DISCARD_LIMIT_BYTES:
+                break
+    except ClientDisconnect as error:
+        raise InvalidRequestError("the client left before its request was whole") from error
     if size > limit_bytes:
         raise body_too_large(size, limit_bytes)
     return b"".join(parts)
@@ -179,14 +143,15 @@ def body_too_large(size: int, limit_bytes: int) -> TooLargeError:
 
 
 def bearer(request: Request) -> str:
-    """The bearer token of a request, or an empty string."""
+    """The bearer token of a request, or an empty string; no token of ours is but ASCII."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    return token.strip() if scheme.lower() == "bearer" and token.isascii() else ""
 
 
 def refuse(request: Request, error: Exception) -> Response:
     """Any AigridError as an OpenAI-style answer; a Starlette exception handler."""
     shown = error if isinstance(error, AigridError) else AigridError("internal error")
+    ERRORS.labels(shown.code).inc()
     headers = {}
     if shown.http_status in (429, 503):
         headers["retry-after"] = str(math.ceil(getattr(shown, "retry_after_s", 1.0)))

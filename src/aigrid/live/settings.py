@@ -8,8 +8,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from aigrid.live.limits import Limits
+from aigrid.live.logs import Level
 from aigrid.live.paths import GridPaths
 from aigrid.live.topology import from_counts, from_file
+from aigrid.live.tracing import Telemetry
 from aigrid.radio.topology import PlannedSite
 
 FABRIC_PATTERN = r"^(|(nats|tls)://[^\s@,]+(,(nats|tls)://[^\s@,]+)*)$"
@@ -31,6 +33,9 @@ class GridSettings(BaseModel):
         door_port: where sites of other machines come in; 0 takes a free one.
         limits: of the data path: queues, times, retries.
         record: folder for a recording of the run, see `live.run_log`; None for none.
+        log_level: of all processes.
+        otlp: base URL of an OTLP/HTTP receiver of traces; empty for none.
+        otlp_sample: share of requests that are traced.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +52,14 @@ class GridSettings(BaseModel):
     door_port: Annotated[int, Field(ge=0, le=65535)] = 8443
     limits: Limits = Field(default_factory=Limits)
     record: Path | None = None
+    log_level: Level = "info"
+    otlp: Annotated[str, Field(pattern=r"^(|https?://[^\s@]+)$")] = ""
+    otlp_sample: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Where traces go."""
+        return Telemetry(self.otlp, self.otlp_sample)
 
     @property
     def paths(self) -> GridPaths:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from aigrid.control import admit
 from aigrid.core.errors import (
@@ -27,14 +28,22 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.engines import openai_answers, openai_api
-from aigrid.live import server
+from aigrid.engines.engine import Chunk, Job
+from aigrid.live import server, tracing
 from aigrid.live.frames import FRAMED_HEADER, PACKAGE_HEADER, RESUME_PATH, USAGE_HEADER
 from aigrid.live.generation import Generation
 from aigrid.live.limits import Limits
+from aigrid.live.metrics import page
 from aigrid.live.pump import Pump
 from aigrid.live.replicas import Replica
 from aigrid.live.resume import Resume, read_resume
 from aigrid.live.site_agent import SiteAgent
+from aigrid.live.site_metrics import registry_of
+from aigrid.live.tracing import Span, describe
+from aigrid.live.tracing.web import traced
+
+if TYPE_CHECKING:
+    from aigrid.live.tracing.tracer import ProcessTracer
 
 RESUME_LIMIT_BYTES = 64 * 1024 * 1024  # the body once more as a JSON string, and what was made
 EARLY_S = 0.4
@@ -51,6 +60,7 @@ class SiteApi:
     Attributes:
         agent: holds the replicas and the radio.
         grid_token: gateways carry it.
+        tracer: makes spans, where there are any.
         trusted: whether a request shows a gateway's certificate; nobody does without TLS.
         limits: of the data path.
     """
@@ -59,10 +69,11 @@ class SiteApi:
     grid_token: str
     limits: Limits = field(default_factory=Limits)
     trusted: Callable[[Request], bool] = _shows_nothing
+    tracer: ProcessTracer | None = None
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """The ASGI application."""
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/v1/completions", self.completions, methods=["POST"]),
@@ -76,11 +87,14 @@ class SiteApi:
             exception_handlers={AigridError: server.refuse},
             lifespan=self._lifespan,
         )
+        return traced(app, self.tracer)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         async with self.agent.running():
             yield
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
 
     # -- the OpenAI routes ---------------------------------------------------------------------
 
@@ -106,10 +120,14 @@ class SiteApi:
     async def _begin(
         self, request: Request, body: bytes, chat: bool, resume: Resume | None
     ) -> Response:
-        asked = openai_api.parse_chat(body) if chat else openai_api.parse_completion(body)
-        replica = self.agent.replicas.get(asked.model, resume.package if resume else "")
-        self._admit(replica, self.limits.site_queue * (1 if resume is None else 2))
+        span = tracing.of(request.scope)
+        with span.begin("admit"):
+            asked = openai_api.parse_chat(body) if chat else openai_api.parse_completion(body)
+            replica = self.agent.replicas.get(asked.model, resume.package if resume else "")
+            self._admit(replica, self.limits.site_queue * (1 if resume is None else 2))
         job = openai_api.to_job(asked, request.headers.get("x-request-id") or uuid4().hex)
+        if resume is not None:
+            job = resume.job(job)
         answer = openai_answers.Answer(
             ("chatcmpl-" if chat else "cmpl-") + job.job_id,
             asked.model,
@@ -121,7 +139,7 @@ class SiteApi:
         )
         generation = Generation(
             answer,
-            Pump(replica.engine.generate(resume.job(job) if resume is not None else job)),
+            Pump(_chunks(span, replica, job, chat=chat), job.job_id),
             package=replica.digest if FRAMED_HEADER in request.headers else "",
             must_move=self.agent.must_move,
             gone_on=resume is not None,
@@ -188,9 +206,7 @@ class SiteApi:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus text format."""
-        registry = CollectorRegistry()
-        registry.register(_SiteCollector(self.agent))
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return page(registry_of(self.agent))
 
     async def radio_load(self, request: Request) -> Response:
         """Override the load of this site's cells for a while."""
@@ -218,32 +234,9 @@ class SiteApi:
             )
 
 
-class _SiteCollector:
-    """Reads gauges and counters when Prometheus asks."""
-
-    def __init__(self, agent: SiteAgent) -> None:
-        self._agent = agent
-
-    def collect(self) -> Iterator[Metric]:
-        """Replica load, radio slots, and the share."""
-        replicas = self._agent.replicas
-        running = GaugeMetricFamily("aigrid_running", "Jobs that take steps", labels=["service"])
-        waiting = GaugeMetricFamily("aigrid_waiting", "Jobs in line", labels=["service"])
-        tokens = CounterMetricFamily("aigrid_tokens", "Tokens made", labels=["service"])
-        jobs = CounterMetricFamily("aigrid_jobs", "Jobs ended", labels=["service"])
-        for name, replica in replicas.serving.items():
-            load = replica.engine.load()
-            running.add_metric([name], load.running)
-            waiting.add_metric([name], load.waiting)
-            tokens.add_metric([name], load.tokens_total)
-            jobs.add_metric([name], load.jobs_total)
-        yield from (running, waiting, tokens, jobs)
-        yield GaugeMetricFamily("aigrid_ai_share", "Compute that AI may use", replicas.share)
-        if self._agent.site.cells:
-            beat = self._agent.radio_beat()
-            yield GaugeMetricFamily("aigrid_radio_load", "PRB utilisation", beat.load)
-            yield GaugeMetricFamily("aigrid_radio_need_cores", "Radio compute", beat.need_cores)
-            slots = CounterMetricFamily("aigrid_radio_slots", "Slots", labels=["outcome"])
-            slots.add_metric(["on_time"], beat.slots_on_time)
-            slots.add_metric(["missed"], beat.slots_missed)
-            yield slots
+def _chunks(span: Span, replica: Replica, job: Job, *, chat: bool) -> AsyncGenerator[Chunk, None]:
+    """What the engine makes of a job, watched where it is traced."""
+    if not span.recorded:
+        return replica.engine.generate(job)
+    job, generating = describe.watched(span, job, chat=chat, model=replica.spec.name)
+    return describe.generation(generating, job, replica.engine.generate(job))

@@ -7,12 +7,15 @@ from typing import Any
 
 from aigrid.core.codec import from_plain
 from aigrid.core.site import Site
+from aigrid.engines.egress import Egress
 from aigrid.live import fabric, server
 from aigrid.live.limits import Limits
 from aigrid.live.paths import GridPaths, read_secret
 from aigrid.live.site_agent import SiteAgent
 from aigrid.live.site_api import SiteApi
 from aigrid.live.site_log import SiteLog
+from aigrid.live.tracing import Telemetry
+from aigrid.live.tracing.web import tracer_of
 
 
 def main(raw: dict[str, Any]) -> None:
@@ -38,10 +41,13 @@ def main(raw: dict[str, Any]) -> None:
         counters=tuple(paths.counters(site.name, cell.name) for cell in site.cells),
         yields=raw["yields"],
     )
+    agent.replicas.egress = Egress(paths.upstreams)
     log = SiteLog(Path(raw["record"]), agent.replicas, site.name) if raw.get("record") else None
     try:
-        app = SiteApi(agent, token, limits).app()
-        server.run(server.serve(app, bound, agent.leave, limits.reader_s))
+        telemetry = from_plain(Telemetry, raw.get("telemetry", {}), "telemetry")
+        tracer = tracer_of(telemetry, "site", site.name, at_the_door=False)
+        app = SiteApi(agent, token, limits, tracer=tracer).app()
+        server.run(server.serve(app, bound, agent.leave, limits))
     finally:
         if log is not None:
             log.close()

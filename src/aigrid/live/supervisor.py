@@ -18,7 +18,7 @@ from typing import Any
 
 from aigrid.core.codec import to_plain
 from aigrid.core.errors import AigridError, UnavailableError
-from aigrid.live import fabric, run_log, server
+from aigrid.live import fabric, logs, run_log, server
 from aigrid.live.client import ControlClient
 from aigrid.live.machine_log import MachineLog
 from aigrid.live.paths import cache_folder, read_secret, write_json
@@ -34,7 +34,6 @@ RESTART_PAUSE_S = 0.2
 RESTART_PAUSE_MAX_S = 10.0
 STEADY_S = 10.0
 RADIO = "radio-"  # how the names of front-ends begin
-LOG_LIMIT_BYTES = 16 * 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
@@ -121,6 +120,7 @@ class Supervisor:
         common = {"data": str(self.settings.data), "host": self.settings.host}
         common |= {"record": str(record.absolute())} if record else {}
         common |= {"fabric": self.settings.fabric}
+        telemetry = {"telemetry": to_plain(self.settings.telemetry)}
         wide = self._plan_door() if self.settings.advertise else {}
         self._add(
             "control", wide | common | {"port": self.control_port, "commit": self.settings.commit}
@@ -140,16 +140,20 @@ class Supervisor:
             "fabric": self.settings.fabric,
             "wide": bool(wide),
         }
-        self._add("gateway", gateway)
+        self._add("gateway", gateway | telemetry)
         trusted = [str(path) for path in Store(self.settings.paths.store).trusted_keys]
         for plan in planned:
-            site = common | {
-                "limits": limits,
-                "control_url": self.control_url,
-                "site": to_plain(plan.site),
-                "yields": self.settings.protection != "off",
-                "trusted_keys": trusted,
-            }
+            site = (
+                common
+                | telemetry
+                | {
+                    "limits": limits,
+                    "control_url": self.control_url,
+                    "site": to_plain(plan.site),
+                    "yields": self.settings.protection != "off",
+                    "trusted_keys": trusted,
+                }
+            )
             self._add(plan.site.name, site, role="site")
             self._plan_radios(plan)
 
@@ -180,10 +184,17 @@ class Supervisor:
             }
             write_json(self._config(name), config, mode=0o600)
             module = [sys.executable, "-m", "aigrid.radio.frontend"]
-            self._child(name, [*module, "--config", str(self._config(name)), "--parent", _pid()])
+            self._child(
+                name, [*module, "--config", str(self._config(name)), "--parent", _pid(), "--json"]
+            )
 
     def _add(self, name: str, config: dict[str, Any], role: str = "") -> None:
-        write_json(self._config(name), config | {"parent": os.getpid()}, mode=0o600)
+        own = {
+            "parent": os.getpid(),
+            "log": str(self.settings.paths.log(name)),
+            "log_level": self.settings.log_level,
+        }
+        write_json(self._config(name), config | own, mode=0o600)
         module = [sys.executable, "-m", "aigrid.live.process"]
         self._child(name, [*module, role or name, str(self._config(name))])
 
@@ -196,7 +207,7 @@ class Supervisor:
     def _spawn(self, child: Child) -> None:
         """Start a child in a session of its own, so that Ctrl-C reaches the supervisor only."""
         mode = "ab"
-        if child.log.exists() and child.log.stat().st_size > LOG_LIMIT_BYTES:
+        if child.log.exists() and child.log.stat().st_size > logs.FILE_LIMIT_BYTES:
             child.log.replace(child.log.with_suffix(".log.1"))
         with child.log.open(mode) as log:
             child.process = subprocess.Popen(
@@ -262,7 +273,8 @@ class Supervisor:
 
     def _note_death(self, child: Child, now_s: float) -> None:
         assert child.process is not None
-        logger.warning("%s ended with code %s", child.name, child.process.returncode)
+        code = child.process.returncode
+        logger.warning("%s ended with code %s", child.name, code)
         child.process = None
         child.restarts += 1
         child.quick_deaths = child.quick_deaths + 1 if now_s - child.started_s < STEADY_S else 0

@@ -102,7 +102,7 @@ class UsageLog:
         Raises:
             UnavailableError: the disk takes no more, and memory is used up.
         """
-        if len(self.held) >= HELD_LIMIT or self._waiting_bytes() > LOG_LIMIT_BYTES:
+        if len(self.held) >= HELD_LIMIT or self.backlog_bytes > LOG_LIMIT_BYTES:
             raise UnavailableError(
                 "usage cannot be written down any more",
                 next_step="free disk space at the gateway, or bring the control plane back",
@@ -201,7 +201,9 @@ class UsageLog:
             if number < position[0]:
                 self._path(number).unlink()
 
-    def _waiting_bytes(self) -> int:
+    @property
+    def backlog_bytes(self) -> int:
+        """Written down and not acknowledged."""
         segment, offset = self._acked
         return (self._segment - segment) * SEGMENT_BYTES + self._size - offset
 

@@ -13,16 +13,22 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aigrid.core.errors import AigridError, UnavailableError
+from aigrid.core.log_line import log_line
 
 if TYPE_CHECKING:
     from aigrid.radio.config import FrontendConfig
     from aigrid.radio.slots import SlotLoop
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+Say = Callable[[str, str], str]  # level and message to a line
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,16 +38,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--parent", type=int, default=0, help="end unless this process is the parent"
     )
+    parser.add_argument("--json", action="store_true", help="lines of JSON, as other processes")
     options = parser.parse_args(arguments)
+    say = _json_line if options.json else _plain_line
     try:
-        _run(options.config, options.parent)
+        _run(options.config, options.parent, say)
     except AigridError as error:
-        sys.stderr.write(f"radio front-end: {error}\n")
+        sys.stderr.write(say("error", f"radio front-end: {error}"))
         return error.exit_code
     return 0
 
 
-def _run(path: Path, parent: int) -> None:
+def _plain_line(level: str, message: str) -> str:
+    return message + "\n"
+
+
+def _json_line(level: str, message: str) -> str:
+    when = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return log_line(when, level, "radio", __name__, message) + "\n"
+
+
+def _run(path: Path, parent: int, say: Say) -> None:
     started_s = time.monotonic()
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
@@ -53,7 +70,7 @@ def _run(path: Path, parent: int) -> None:
     from aigrid.radio.counters import RadioCounters
 
     config = load_config(path)
-    _keep_compiled_kernels(config)
+    _keep_compiled_kernels(config, say)
     with RadioCounters.create(config.counters) as counters:
         # The compiler loads last: what is wrong with the start shows before it.
         from aigrid.radio.slots import SlotLoop
@@ -67,10 +84,11 @@ def _run(path: Path, parent: int) -> None:
         gc.freeze()
         gc.disable()
         loop.announce()
-        sys.stdout.write(
+        ready = (
             f"ready: {config.site}/{config.cell.name} in {time.monotonic() - started_s:.1f} s, "
-            f"raw bit error rate {error_rate:.1e}, {protected}\n"
+            f"raw bit error rate {error_rate:.1e}, {protected}"
         )
+        sys.stdout.write(say("info", ready))
         sys.stdout.flush()
         loop.run(parent)
 
@@ -96,13 +114,14 @@ def _die_with_parent(expected: int) -> int:
     return parent
 
 
-def _keep_compiled_kernels(config: FrontendConfig) -> None:
+def _keep_compiled_kernels(config: FrontendConfig, say: Say) -> None:
     if config.cache_dir is None:
         return
     try:
         config.cache_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        sys.stderr.write(f"radio front-end: cache_dir {config.cache_dir}: {error.strerror}\n")
+        said = f"radio front-end: cache_dir {config.cache_dir}: {error.strerror}"
+        sys.stderr.write(say("warning", said))
         return
     os.environ["NUMBA_CACHE_DIR"] = str(config.cache_dir)
 

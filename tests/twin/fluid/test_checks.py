@@ -37,8 +37,10 @@ def spoilt(real: Callable[..., object], by: Callable[[object], object]) -> Calla
 
 
 def test_requests_that_vanish_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(reach: object, weight: object, rate: object, arrive: np.ndarray) -> object:
-        found = real(reach, weight, rate, arrive)
+    def forgetful(
+        reach: object, weight: object, rate: object, arrive: np.ndarray, columns: object
+    ) -> object:
+        found = real(reach, weight, rate, arrive, columns)
         arrive[9] = 0.0
         return found
 

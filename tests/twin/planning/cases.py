@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 from aigrid.twin.fluid.responses import PATHS, SPEEDS
 from aigrid.twin.models.devices import known
 from aigrid.twin.planning.model import Model
-from aigrid.twin.planning.options import PLANNED, Options
+from aigrid.twin.planning.options import PLANNED, USED, Options
 from aigrid.twin.planning.terms import Terms
 from aigrid.twin.planning.towers import EXTRA, Towers
 
@@ -30,6 +30,7 @@ def options(work_s: Any, keeps: Any, most: int) -> Options:
         load=np.array([0.7, 0.5, 0.7, 0.5]),
         work_s=np.asarray(work_s, np.float64),
         keeps=np.asarray(keeps),
+        busy=np.tile(USED, (4, 1)),
         running=np.ones(4),
         devices=DEVICES,
     )
@@ -69,6 +70,8 @@ def model(seed: int, towers: int = 2, most: int = 3, scale: float = 1.0, **terms
         usd_per_wh=2e-4,
         margin=1.1,
         farthest_ms=np.array([[2.0, 0.5], [2.0, 0.5]]),
+        allowed=np.array([0, 1, 1])[:, None] == np.array([0, 0, 1, 1])[None],
+        room=np.ones(3),
     )
 
 
@@ -86,6 +89,8 @@ def _towers(rng: np.random.Generator, group: Any, customers: Any) -> Towers:
         first_usd=rng.uniform(0.0, 3000.0, count),
         idle_usd=np.full(count, 50.0),
         busy_usd=np.full(count, 1e-7),
+        run_usd=np.full(count, 1e-7),
+        busy=USED[None],
         kind=np.zeros(count, np.int64),
         work_s=np.array([[0.1, 0.1]]),
         keeps=keeps,

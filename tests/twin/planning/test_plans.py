@@ -16,6 +16,7 @@ from aigrid.twin.planning import exact, fast, keeping
 from aigrid.twin.planning.bound import least_usd
 from aigrid.twin.planning.exact import Wanted
 from aigrid.twin.planning.model import Model
+from aigrid.twin.planning.opening import open_sites
 from aigrid.twin.planning.solution import Solution, account, carried, check
 
 
@@ -114,3 +115,27 @@ def test_serving_outside_the_law_or_the_promise_is_caught() -> None:
     slow = replace(m, options=replace(m.options, keeps=np.zeros_like(m.options.keeps)))
     with pytest.raises(RuleBrokenError, match="promise"):
         check(slow, found)
+
+
+def test_a_site_that_pays_for_two_groups_only_is_opened() -> None:
+    """Two groups reach one more hub; a device there saves more than its price for both, not one."""
+    m = cases.model(4, most=10_000, towers=0)
+    m = replace(
+        m,
+        near=np.array([[0, 1], [0, 1]]),
+        path=np.array([[2, 2], [2, 2]]),
+        lawful=np.ones_like(m.lawful),
+        carry_usd=np.zeros(2),
+        customers=np.ones(2),
+    )
+    work = np.array([[1.0, 1.0], [1.0, 1.0], [0.1, 9.0], [9.0, 9.0]])
+    rate = np.array([[3.0, 3.0], [0.1, 0.1]])
+    m = replace(m, options=replace(m.options, work_s=work), rate=rate)
+    search = fast.Search(m, True)
+    search.begin((0, 0))
+    before = account(m, search.solution(0.0)).cost_usd
+    assert open_sites(search) == 1
+    found = search.solution(0.0)
+    check(m, found)
+    assert found.count[1] > 0
+    assert account(m, found).cost_usd < before

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import uvicorn
 from starlette.types import Scope
 
-from aigrid.live.server import BACKLOG, DRAIN_S, BoundedWriter, NotifiedServer
+from aigrid.live.bounded import BoundedWriter
+from aigrid.live.server import BACKLOG, DRAIN_S, NotifiedServer
 
 
 class Peer(NamedTuple):
@@ -75,7 +76,7 @@ def tls_server(
         http=NamedPeers,
         ssl_context_factory=lambda _config, _default: context,
         lifespan="off",
-        log_level="warning",
+        log_config=None,
         access_log=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN_S,

@@ -11,6 +11,7 @@ import ssl
 from contextlib import suppress
 
 from aigrid.core.errors import AigridError
+from aigrid.engines.egress import FILE, Egress
 from aigrid.live import server
 from aigrid.live.fabric.by_http import HttpLink
 from aigrid.live.fabric.link import Link
@@ -18,6 +19,8 @@ from aigrid.live.package_source import RegistrySource
 from aigrid.live.replicas import PackageSource
 from aigrid.live.site_agent import SiteAgent
 from aigrid.live.site_api import SiteApi
+from aigrid.live.tracing import NOWHERE, Telemetry
+from aigrid.live.tracing.web import tracer_of
 from aigrid.live.wide.certificates import RENEW_AFTER
 from aigrid.live.wide.membership import Membership, renew
 from aigrid.live.wide.peers import peer_of, tls_server
@@ -26,7 +29,7 @@ LOOK_S = 3600.0
 logger = logging.getLogger(__name__)
 
 
-def run_site(joined: Membership) -> None:
+def run_site(joined: Membership, telemetry: Telemetry = NOWHERE) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Raises:
@@ -34,10 +37,10 @@ def run_site(joined: Membership) -> None:
     """
     bound = server.listen(joined.host, joined.listen_port or joined.port)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(joined, bound))
+        asyncio.run(_serve(joined, bound, telemetry))
 
 
-async def _serve(joined: Membership, bound: socket.socket) -> None:
+async def _serve(joined: Membership, bound: socket.socket, telemetry: Telemetry) -> None:
     token = secrets.token_urlsafe(32)  # nobody knows it: gateways show their certificate
     agent = SiteAgent(
         site=joined.site,
@@ -47,7 +50,14 @@ async def _serve(joined: Membership, bound: socket.socket) -> None:
         source=_source(joined),
         link=_link(joined),
     )
-    api = SiteApi(agent, token, trusted=lambda request: peer_of(request.scope).role == "gateway")
+    agent.replicas.egress = Egress(joined.folder / FILE)
+    tracer = tracer_of(telemetry, "site", joined.site.name, at_the_door=False)
+    api = SiteApi(
+        agent,
+        token,
+        trusted=lambda request: peer_of(request.scope).role == "gateway",
+        tracer=tracer,
+    )
     context = joined.identity.server(everybody_shows=True)
     web = tls_server(api.app(), context, agent.leave)
     web.config.lifespan = "on"

@@ -77,6 +77,7 @@ class Day:
         self._radios = max(int(ground.has_radio.sum()), 1)
         self._used_missed = np.zeros(2)
         self._rows = parts(slice(0, count))
+        self._columns = (0,) * ground.reach.shape[1]
         self._arrive, self._line = np.zeros((services, count)), np.zeros((services, count))
         self._served, self._over = np.zeros((services, count)), np.zeros((services, count))
         self._point = np.zeros(count, np.int32)
@@ -88,6 +89,7 @@ class Day:
         self._ways = Ways(ground, self._tokens)
         self._seen_mass = np.zeros((services, responses.points, 2, PATHS))
         self.tally = tally.empty(count, services, responses.points, PATHS, ground.country.minutes)
+        self._fared = (self.tally.asked, self.tally.answered, self.tally.promised)
 
     def run(self, on_progress: Callable[[int], None]) -> tally.Tally:
         """All minutes; `on_progress` hears how many are done.
@@ -101,6 +103,11 @@ class Day:
             on_progress(minute + 1)
         self.tally.in_flight = self._in_line
         return self.tally
+
+    @property
+    def minute(self) -> tally.Minute:
+        """The minute that is just over."""
+        return tally.Minute(self._served, self._good, self._over, self._load, self._ways.joined)
 
     def _minute(self, minute: int) -> None:
         began = time.perf_counter()
@@ -222,7 +229,9 @@ class Day:
 
     def _push(self, s: int) -> tuple[float, float]:
         weight, rate = self.orchestrator.decided.weight[s], self._known.requests.rate[s]
-        found: tuple[float, float] = flows.push(self._ground.reach, weight, rate, self._arrive[s])
+        found: tuple[float, float] = flows.push(
+            self._ground.reach, weight, rate, self._arrive[s], self._columns
+        )
         return found
 
     def _serve(self, rows: slice) -> tuple[float, float, float]:
@@ -314,8 +323,9 @@ class Day:
             self.tally.asked += self._known.requests.rate.sum(axis=0)
             return
         services = range(len(self._rates))
-        for s in services:
-            self._look_at(s)
+        for fared in self._threads.each(self._look_at, services):
+            for sums, of_service in zip(self._fared, fared, strict=True):
+                sums += of_service
         new = self.tally.mass - self._seen_mass
         counts = sum(
             self._threads.each(
@@ -326,7 +336,8 @@ class Day:
         self.tally.ttft_p50.append(quantile_ms(_EDGES_MS, np.asarray(counts), 0.5))
         self.tally.ttft_p99.append(quantile_ms(_EDGES_MS, np.asarray(counts), 0.99))
 
-    def _look_at(self, s: int) -> None:
+    def _look_at(self, s: int) -> Floats:
+        """(3, N) requests a second asked, answered and promised, of each origin."""
         arrive, above = self._arrive[s] * MINUTE_S, self._ground.above
         turned = np.divide(self._over[s], arrive, out=np.zeros_like(arrive), where=arrive > 0.0)
         own = 1.0 - np.clip(turned, 0.0, 1.0)
@@ -335,13 +346,13 @@ class Day:
         for _ in self._ground.levels[1:]:
             taken[higher] = (own + (1.0 - own) * taken[above])[higher]
             kept[higher] = (own * self._good[s] + (1.0 - own) * kept[above])[higher]
+        fared = np.zeros((3, len(above)))
         paths.origins(
             self._ground.reach,
             self.orchestrator.decided.weight[s],
             self._known.requests.rate[s],
             taken,
             kept,
-            self.tally.asked,
-            self.tally.answered,
-            self.tally.promised,
+            *fared,
         )
+        return fared

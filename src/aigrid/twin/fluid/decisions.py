@@ -90,6 +90,7 @@ class Orchestrator:
         self._elapsed_s = np.full(count, MINUTE_S)
         self._rows = parts(slice(0, count))
         self._below = np.zeros((count, services))
+        self._is_loading = False
         self._site_ms = np.zeros((services, count))
         no_radio = ~ground.has_radio & ground.sells
         self.decided = Decided(
@@ -199,7 +200,7 @@ class Orchestrator:
     def load_on(self) -> None:
         """A minute of loading has passed."""
         decided = self.decided
-        if decided.loading_s.any():
+        if self._is_loading:
             np.maximum(decided.loading_s - MINUTE_S, 0.0, out=decided.loading_s)
             self._set_ready()
 
@@ -207,6 +208,7 @@ class Orchestrator:
         decided = self.decided
         part = np.clip(1.0 - decided.loading_s / MINUTE_S, 0.0, 1.0)
         decided.ready = np.where(decided.resident.T, part, 0.0).astype(np.float32)
+        self._is_loading = bool(decided.loading_s.any())
 
     def route(self, minute: int, load: Floats, is_first: bool) -> None:
         """Weigh all candidates anew.

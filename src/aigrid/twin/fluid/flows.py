@@ -14,7 +14,7 @@ MINUTE_S = 60.0
 
 
 @njit(**_OPTIONS)
-def push(reach, weight, rate, arrive):
+def push(reach, weight, rate, arrive, columns):
     """Send each origin's requests down its weights.
 
     Args:
@@ -22,6 +22,7 @@ def push(reach, weight, rate, arrive):
         weight: (N, K) of one service; a row sums to 1 or 0.
         rate: (N,) requests a second.
         arrive: (N,) to fill, requests a second.
+        columns: K values, any: a tuple's length is known when this is compiled.
 
     Returns:
         requests a second that came, and those that have nowhere to go.
@@ -34,7 +35,7 @@ def push(reach, weight, rate, arrive):
             continue
         came += asked
         rest, last = asked, -1
-        for at in range(reach.shape[1]):
+        for at in range(len(columns)):
             part = weight[row, at]
             if part > 0.0:
                 last = reach[row, at]

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from numba import njit
 
+from aigrid.twin.models.path import link_wait_ms
+
 # Set in the code of a path that leaves its hub.
 CROSSES = 128
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -37,7 +39,14 @@ def encode(first, last, reach, hop_ms, hub, extra_ms, lookup, steps, codes):
 
 
 @njit(**_OPTIONS)
-def mix(reach, weight, rate, codes, hub, paths, stays, crossing):
+def waits(rows, loads, gbit_per_s, wait_ms):
+    """Set the wait for the uplinks of `rows` under their `loads`; wait_ms is (N,)."""
+    for at in range(len(rows)):
+        wait_ms[rows[at]] = link_wait_ms(loads[at], gbit_per_s)
+
+
+@njit(**_OPTIONS)
+def mix(reach, weight, rate, codes, hub, paths, stays, crossing, columns):
     """By which paths requests come to each site, and how many sessions stay there.
 
     Two requests of a session go to the same candidate with its weight, if the gateway draws for
@@ -52,6 +61,7 @@ def mix(reach, weight, rate, codes, hub, paths, stays, crossing):
         paths: (N, P) to fill; rows sum to 1.
         stays: (N,) to fill, 0 to 1.
         crossing: (N,) to fill, requests a second over each hub's uplink.
+        columns: K values, any: a tuple's length is known when this is compiled.
     """
     paths[:] = 0.0
     stays[:] = 0.0
@@ -60,7 +70,7 @@ def mix(reach, weight, rate, codes, hub, paths, stays, crossing):
         asked = rate[row]
         if asked <= 0.0:
             continue
-        for at in range(reach.shape[1]):
+        for at in range(len(columns)):
             part = weight[row, at]
             if part > 0.0:
                 site, code = reach[row, at], codes[row, at]

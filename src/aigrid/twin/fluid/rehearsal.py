@@ -16,7 +16,7 @@ from aigrid.twin.fluid.day import Day
 from aigrid.twin.fluid.experience import known_of
 from aigrid.twin.fluid.ground import SiteType, ground_of
 from aigrid.twin.fluid.responses import Responses, responses_of
-from aigrid.twin.fluid.tally import Tally
+from aigrid.twin.fluid.tally import Minute, Tally
 from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.fluid.trace import Trace
 from aigrid.twin.outcome import PolicyOutcome, Rehearsal, Series
@@ -25,6 +25,7 @@ from aigrid.twin.policies import Plan, plan_of
 # A share is held for a second at least: the guard's look at a site's counters.
 GUARD_S = 1.0
 Progress = Callable[[str, int], None]
+Watch = Callable[[int, Minute], None]
 Tabulated = dict[tuple[SiteType, ...], Responses]
 
 
@@ -96,6 +97,7 @@ def run_policy(
     trace: Trace,
     tabulated: Tabulated,
     on_progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> tuple[PolicyOutcome, Tally]:
     """One policy's day, with the sums behind its figures.
 
@@ -108,6 +110,7 @@ def run_policy(
         trace: hears every decision and outcome.
         tabulated: responses of site types that another policy has needed already; added to.
         on_progress: hears the policy and how many of its minutes are done.
+        watch: sees each minute, with its number.
 
     Raises:
         ConfigurationError: a day without minutes, or sites in the wrong order.
@@ -126,7 +129,14 @@ def run_policy(
     known = known_of(ground, tables, seed)
     day = Day(ground, plan, dials, tables, times, known, seed, threads, trace)
     day.tally.seconds["before the day"] = time.perf_counter() - ready
-    sums = day.run(lambda done: on_progress(plan.name, done) if on_progress else None)
+
+    def after(done: int) -> None:
+        if watch:
+            watch(done - 1, day.minute)
+        if on_progress:
+            on_progress(plan.name, done)
+
+    sums = day.run(after)
     outcome = books.outcome_of(plan, ground, times, sums, known.radio)
     trace.add(np.array(list(outcome.figures().values())))
     return outcome, sums

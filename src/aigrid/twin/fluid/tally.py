@@ -24,6 +24,25 @@ SERIES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """What came to sites in one minute, and how it fared: the day's own arrays, to read at once.
+
+    Attributes:
+        served: (S, N) requests.
+        good: (S, N) part of them that kept what was promised.
+        over: (S, N) requests that a site handed up, or refused.
+        load: (N,) offered over possible.
+        paths: (S, U, P) part of the requests at each of the U sites above towers, by path bin.
+    """
+
+    served: Floats
+    good: Floats
+    over: Floats
+    load: Floats
+    paths: NDArray[np.float32]
+
+
 @dataclass(slots=True)
 class Tally:
     """Sums over the minutes so far.

@@ -9,7 +9,7 @@ from aigrid.twin.fluid import paths
 from aigrid.twin.fluid.ground import Ground
 from aigrid.twin.fluid.responses import PATH_LOOKUP, PATH_STEPS, PATHS
 from aigrid.twin.fluid.threads import Threads
-from aigrid.twin.models.path import link_load, link_wait_ms
+from aigrid.twin.models.path import link_load
 
 Floats = NDArray[np.float64]
 # A wait for hub links that changes by less changes no path.
@@ -37,6 +37,7 @@ class Ways:
         upper = ground.levels[-1].start
         self._ground, self._tokens = ground, tokens
         self._hub = _hubs(ground)
+        self._uplinks = np.unique(self._hub[self._hub >= 0])
         self._crossing, self._link_ms = np.zeros((services, count)), np.zeros(count)
         self._codes = np.zeros(ground.reach.shape, np.uint8)
         self.mix = np.zeros((services, count, PATHS), np.float32)
@@ -61,6 +62,7 @@ class Ways:
                 self.mix[s],
                 self.stays[s],
                 self._crossing[s],
+                (0,) * self._ground.reach.shape[1],
             )
 
         threads.each(one, range(len(weight)))
@@ -73,14 +75,13 @@ class Ways:
     def _congest(self) -> None:
         """Wait for hub uplinks under the routes just made; the next ones are mixed with it."""
         path = self._ground.country.path
-        rows = np.unique(self._hub[self._hub >= 0])
+        rows = self._uplinks
         if not len(rows):
             return
         tokens_per_s = (self._tokens[:, None] * self._crossing[:, rows]).sum(axis=0)
         loads = link_load(path.background, tokens_per_s, path.bytes_per_token, path.hub_gbit_per_s)
         before = self._link_ms[rows]
-        for row, load in zip(rows, loads, strict=True):
-            self._link_ms[row] = link_wait_ms(load, path.hub_gbit_per_s)
+        paths.waits(rows, loads, path.hub_gbit_per_s, self._link_ms)
         if np.abs(self._link_ms[rows] - before).max() > CONGESTED_MS:
             self._encode()
         self.link_load_max = float(loads.max())

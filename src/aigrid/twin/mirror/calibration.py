@@ -144,8 +144,8 @@ def _crowding(run: RecordedRun, weather: Weather, from_s: float, until_s: float)
     """By how much the weather's crowd weighs, for engines to have taken as long as they did.
 
     With n engines at work among k others, work of w takes w * max(1, (n + crowding * k) / cores)
-    where threads share cores evenly. An engine counts for less than one of the others, because it
-    yields to all (`radio.protection.yield_to_radio`).
+    where threads share cores. Others count for more than an engine, because engines yield to all
+    (`radio.protection.yield_to_radio`): for about two, by what was recorded (docs/decisions/0226).
     """
     edges = np.arange(from_s, until_s, 1.0)
     took_s, cpu_s = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)

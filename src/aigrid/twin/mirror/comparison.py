@@ -15,6 +15,8 @@ from aigrid.twin.mirror.recorded import RecordedRun
 
 TARGET_PCT = 15.0
 DRIFT_NOTED_PCT = 5.0
+# An engine that works so much of its time has none left.
+FULL = 0.97
 TARGET_ROWS = ("ttft_ms_p50", "answer_ms_p50", "utilisation_mean")
 # What a prediction is given of the part that it predicts.
 INPUTS = (
@@ -221,7 +223,7 @@ def compare(
         blind=_rows(real, _predicted(run, blind, window), span_s) if blind else (),
         weather_pct=weather_pct,
         drift_pct=drift_pct,
-        notes=tuple(_notes(run, calibration, drift_pct, weather_pct)),
+        notes=tuple(_notes(run, calibration, real.busy, drift_pct, weather_pct)),
         trace_sha256=seen.trace_sha256,
     )
 
@@ -334,7 +336,11 @@ def _told(calibration: Calibration, weather_pct: float) -> str:
 
 
 def _notes(
-    run: RecordedRun, calibration: Calibration, drift_pct: float, weather_pct: float
+    run: RecordedRun,
+    calibration: Calibration,
+    real_busy: dict[str, float],
+    drift_pct: float,
+    weather_pct: float,
 ) -> list[str]:
     notes = []
     if calibration.weather is None:
@@ -344,6 +350,11 @@ def _notes(
             f"for the same work the machine took {abs(drift_pct):.0f}% "
             f"{'longer' if drift_pct > 0.0 else 'less'} in the predicted part than in the first: "
             f"{_told(calibration, weather_pct)}"
+        )
+    if full := sorted(site for site, busy in real_busy.items() if busy >= FULL):
+        notes.append(
+            f"no time left at {', '.join(full)}: lines grow there, and small errors in speed are "
+            "large ones in waiting"
         )
     if calibration.pooled:
         sites = ", ".join(calibration.pooled)

@@ -1,8 +1,8 @@
 """How long work takes on the recorded machine, which all sites share, from moment to moment.
 
-With weather: threads share the cores evenly, as the kernel's fair scheduler has it, so that one of n
-engines beside k others gets `min(1, cores / (n + crowding * k))` of a core. How many others there
-are is drawn anew every `SLOT_S`, from a Poisson distribution around the weather's mean.
+With weather: threads share the cores, as the kernel's fair scheduler has it: one of n engines
+beside k others gets `min(1, cores / (n + crowding * k))` of a core. A weather's mean of 2.3 others
+is 2 or 3 of them, drawn anew every `SLOT_S`.
 
 Without: a block bootstrap (Kuensch, "The jackknife and the bootstrap for general stationary
 observations", Annals of Statistics 17(3), 1989): stretches of `BLOCK_S` of the first part follow

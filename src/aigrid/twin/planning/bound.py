@@ -43,6 +43,10 @@ def least_usd(model: Model, wanted: Wanted, limit_s: float = 60.0) -> float:
         ]
         if not able:
             continue
+        where = model.allowed[:, o]
+        if not where.any():
+            continue
+        load = float(options.load[o] / model.room[where].min())
         n = int(rows.add([price[o] * model.capital + idle[o]], 0.0, math.inf)[0])
         capital.append((n, float(price[o])))
         flows = []
@@ -55,7 +59,7 @@ def least_usd(model: Model, wanted: Wanted, limit_s: float = 60.0) -> float:
         for t in range(periods):
             rows.row(
                 [*(int(f[t]) for f, _ in flows), n],
-                [*(work for _, work in flows), -float(options.load[o])],
+                [*(work for _, work in flows), -load],
                 -math.inf,
                 0.0,
             )

@@ -3,6 +3,8 @@
 For each hub and factory k, option o: y (bought or not), n (devices, least * y <= n <= most * y) and
 v, the requests of each service, path bin and period; sum of work * v <= load * n. What groups send
 to k is what its options serve. Towers have y for each choice and what they serve of their own.
+Energy rises with use, which is no straight line (`use`): here it is proportional to work, at the
+least that work can take, so that no plan costs less than the bound.
 Huangfu and Hall, "Parallelizing the dual revised simplex method", 2018, describe HiGHS.
 """
 
@@ -42,7 +44,10 @@ class Wanted:
 
 
 def solve(
-    model: Model, wanted: Wanted, limit_s: float = 60.0, begin: Solution | None = None
+    model: Model,
+    wanted: Wanted,
+    limit_s: float = 60.0,
+    begin: Solution | None = None,
 ) -> Solution | None:
     """The best plan, or the best one found within the time, with its bound.
 
@@ -119,7 +124,7 @@ class _Layout:
         self._inflow: dict[tuple[int, int, int], list[NDArray[np.int64]]] = {}
         for g, c in np.argwhere(model.near >= 0):
             site, path = int(model.near[g, c]), int(model.path[g, c])
-            here = model.options.kind == model.kind[site]
+            here = model.allowed[site]
             for s in range(len(model.rate)):
                 able = bool((model.options.keeps[here, s, path]).any())
                 if not able or not model.lawful[site, s] or not model.rate[s].any():
@@ -141,11 +146,12 @@ class _Layout:
             ys = []
             parts: dict[tuple[int, int], list[NDArray[np.int64]]] = {}
             demand = sum(float(model.demand[:, s].max(axis=1).sum()) for s, _ in set(flows))
-            for o in np.flatnonzero(options.kind == model.kind[site]):
+            for o in np.flatnonzero(model.allowed[site]):
                 able = [(s, p) for s, p in flows if options.keeps[o, s, p]]
                 if not able:
                     continue
-                need = max(options.work_s[o, s] for s, _ in able) * demand / options.load[o]
+                room = float(options.load[o] / model.room[site])
+                need = max(options.work_s[o, s] for s, _ in able) * demand / room
                 most = float(min(options.most[o], max(np.ceil(need), options.least[o])))
                 y = int(rows.add([0.0], 0.0, 1.0, whole=True)[0])
                 cost = price[o] * model.capital + idle[o]
@@ -166,7 +172,7 @@ class _Layout:
                 for t in range(periods):
                     rows.row(
                         [*(int(u[t]) for u in used), n],
-                        [*work, -float(options.load[o])],
+                        [*work, -room],
                         -math.inf,
                         0.0,
                     )

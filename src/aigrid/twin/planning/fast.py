@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from aigrid.twin.planning import fast_kernels as kernels
 from aigrid.twin.planning.model import Model
-from aigrid.twin.planning.options import PLANNED
+from aigrid.twin.planning.opening import open_sites
+from aigrid.twin.planning.options import PLANNED, able_of
 from aigrid.twin.planning.solution import Solution, account
 from aigrid.twin.planning.towers import EXTRA, bins_of
 
@@ -48,7 +49,8 @@ class Search:
         groups, candidates = model.near.shape
         services, periods = model.rate.shape
         o = model.options
-        self._options = (o.kind, o.least, o.most, o.load, o.work_s, o.keeps)
+        self._options = (o.least, o.most, o.load, o.work_s, o.keeps, o.busy)
+        self._places = (model.allowed, model.room)
         self._capital = model.capital + dear
         self.price(dear)
         self._sink = np.full(services, NEVER) if all_demand else model.value_usd
@@ -70,12 +72,12 @@ class Search:
 
     def _able(self) -> NDArray[np.bool_]:
         """(G, C, S) whether a candidate may and can serve a service of a group at all."""
-        model, options = self.model, self.model.options
+        model = self.model
+        keeps = able_of(model.allowed, model.options.keeps)
+        g, c = np.nonzero(model.near >= 0)
         found = np.zeros((*model.near.shape, len(model.rate)), np.bool_)
-        for kind in np.unique(model.kind):
-            keeps = options.keeps[options.kind == kind].any(axis=0)
-            g, c = np.nonzero((model.near >= 0) & (model.kind[model.near] == kind))
-            found[g, c] = keeps.T[model.path[g, c]] & model.lawful[model.near[g, c]]
+        site = model.near[g, c]
+        found[g, c] = keeps[site, :, model.path[g, c]] & model.lawful[site]
         return found
 
     def begin(self, ranks: tuple[int, ...], *, keeps_towers: bool = False) -> None:
@@ -105,12 +107,13 @@ class Search:
         model = self.model
         self._capital, price = model.capital + dear, model.price()
         each = price * self._capital + model.idle_usd()
-        self._money = np.stack([each, model.busy_usd(), price], axis=1)
+        self._money = np.stack([each, model.run_usd(), price], axis=1)
+        self._busy_usd = model.busy_usd()
 
     def close_poorest(self) -> bool:
         """Close the site that earns least for its capital; False where none is left."""
         model, left = self.model, self.left()
-        flow, path = self._sites(left)
+        flow, path = self.flows(left)
         costs, capital = self._costs(flow, path, soft=False)
         used = np.flatnonzero(capital > 0.0)
         if len(used) == 0:
@@ -135,7 +138,8 @@ class Search:
         np.subtract.at(rest, self.model.towers.group, self.own)
         return np.maximum(rest, 0.0)
 
-    def _sites(self, left: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    def flows(self, left: Floats) -> tuple[Floats, NDArray[np.int64]]:
+        """(K, S, T) requests a second at each site, and (K, S) the farthest path they come by."""
         model = self.model
         flow = np.zeros((len(model.site), *model.rate.shape))
         path = np.full((len(model.site), len(model.rate)), -1)
@@ -152,20 +156,32 @@ class Search:
         costs, capital = np.zeros(len(flow)), np.zeros(len(flow))
         for k in range(len(flow)):
             costs[k], o, n = kernels.site_cost(
-                int(m.kind[k]), flow[k], path[k], m.year, m.carry_usd, self._options, self._money,
+                k, flow[k], path[k], m.year, m.carry_usd, self._places, self._options, self._money,
                 soft,
             )  # fmt: skip
             capital[k] = n * self._money[o, 2] if o >= 0 else 0.0
         return costs, capital
 
+    def cost_of(self, site: int, flow: Floats, path: NDArray[np.int64]) -> float:
+        """USD a year of a site that serves a flow; a few devices are counted whole."""
+        m = self.model
+        cost, _, _ = kernels.site_cost(
+            site, flow, path, m.year, m.carry_usd, self._places, self._options, self._money, True
+        )
+        return float(cost)
+
+    def lost_usd(self, s: int, rate: Floats) -> float:
+        """USD a year that refusing (T,) requests a second of a service is worth."""
+        return float((rate * self.model.year[s]).sum() * self._sink[s])
+
     def improve(self, soft: bool) -> None:
         """Move demand until nothing more is saved."""
         model, left = self.model, self.left()
         for _ in range(SWEEPS):
-            flow, path = self._sites(left)
+            flow, path = self.flows(left)
             costs, capital = self._costs(flow, path, soft)
             moves = kernels.shift(
-                model.near, model.path, model.kind, model.lawful, left, self.part, flow, path,
+                model.near, model.path, self._places, model.lawful, left, self.part, flow, path,
                 model.year, model.carry_usd, self._options, self._money, self._sink, soft, costs,
                 capital, self.room_usd, self.able.any(axis=1),
             )  # fmt: skip
@@ -175,21 +191,22 @@ class Search:
     def worth(self, left: Floats) -> Floats:
         """(G, S, T) USD a year that a planned request a second costs where it is served now."""
         model = self.model
-        flow, path = self._sites(left)
+        flow, path = self.flows(left)
         services, periods = left.shape[1:]
         per_site = np.zeros((len(model.site), services, periods))
         for k in range(len(model.site)):
             _, o, _ = kernels.site_cost(
-                int(model.kind[k]), flow[k], path[k], model.year, model.carry_usd, self._options,
+                k, flow[k], path[k], model.year, model.carry_usd, self._places, self._options,
                 self._money, False,
             )  # fmt: skip
             if o < 0:
                 continue
             work = np.where(path[k] >= 0, model.options.work_s[o], 0.0)
             busiest = int((flow[k] * work[:, None]).sum(axis=0).argmax())
-            energy = work * self._money[o, 1] + model.carry_usd
+            energy = work * self._busy_usd[o] + model.carry_usd
             per_site[k] = energy[:, None] * model.year
-            per_site[k, :, busiest] += work / model.options.load[o] * self._money[o, 0]
+            load = model.options.load[o] / model.room[k]
+            per_site[k, :, busiest] += work / load * self._money[o, 0]
         refused = self._sink[:, None] * model.year
         found = np.zeros_like(left)
         for c in range(model.near.shape[1]):
@@ -222,7 +239,7 @@ class Search:
         )  # fmt: skip
         fixed = self._tower_cost(choice, own)
         self.tower[:] = -1
-        flow, path = self._sites(left)
+        flow, path = self.flows(left)
         costs, _ = self._costs(flow, path, True)
         for g in range(len(model.near)):
             self._take_of_group(g, left, choice, net, own, fixed, flow, path, costs)
@@ -259,7 +276,7 @@ class Search:
                     continue
                 rest = np.maximum(flow[k] - gone * self.part[g, c][:, None], 0.0)
                 cost, _, _ = kernels.site_cost(
-                    int(model.kind[k]), rest, path[k], model.year, model.carry_usd, self._options,
+                    k, rest, path[k], model.year, model.carry_usd, self._places, self._options,
                     self._money, True,
                 )  # fmt: skip
                 saved += costs[k] - cost
@@ -273,19 +290,19 @@ class Search:
         for c, k in sites:
             flow[k] = np.maximum(flow[k] - gone * self.part[g, c][:, None], 0.0)
             costs[k], _, _ = kernels.site_cost(
-                int(model.kind[k]), flow[k], path[k], model.year, model.carry_usd, self._options,
+                k, flow[k], path[k], model.year, model.carry_usd, self._places, self._options,
                 self._money, True,
             )  # fmt: skip
 
     def solution(self, seconds: float) -> Solution:
         """What was found, as a plan."""
         model, left = self.model, self.left()
-        flow, path = self._sites(left)
+        flow, path = self.flows(left)
         option = np.full(len(model.site), -1)
         count = np.zeros(len(model.site), np.int64)
         for k in range(len(model.site)):
             _, option[k], count[k] = kernels.site_cost(
-                int(model.kind[k]), flow[k], path[k], model.year, model.carry_usd, self._options,
+                k, flow[k], path[k], model.year, model.carry_usd, self._places, self._options,
                 self._money, False,
             )  # fmt: skip
         upward = self.part[:, :-1, :, None] * left[:, None]
@@ -321,10 +338,14 @@ def plan(
         search.take_towers()
         search.improve(soft=True)
         search.improve(soft=False)
-        found = search.solution(time.perf_counter() - began)
-        cost = judged(model, found, all_demand, dear)
-        if cost < least:
-            best, least = found, cost
+        found = [search.solution(time.perf_counter() - began)]
+        if open_sites(search):
+            search.improve(soft=False)
+            found.append(search.solution(time.perf_counter() - began))
+        for one in found:
+            cost = judged(model, one, all_demand, dear)
+            if cost < least:
+                best, least = one, cost
         if heard:
             heard(1)
     assert best is not None

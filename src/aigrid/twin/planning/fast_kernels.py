@@ -13,44 +13,44 @@ NOTHING = -1
 # From here on, moves reckon with parts of devices: no single move would ever save a whole one.
 SOFT_FROM = 8
 ENOUGH = 1e-12
+YEAR_S = 365.25 * 86_400.0
 
 
 @njit(**_OPTIONS)
-def site_cost(kind, flow, path, year, carry, options, money, soft):
+def site_cost(site, flow, path, year, carry, sites, options, money, soft):
     """Least cost a year of a site that serves `flow`: cost, option, devices.
 
     Args:
-        kind: of the site.
+        site: row of `sites`.
         flow: (S, T) requests a second.
         path: (S,) farthest path bin served; -1 where nothing is.
         year: (S, T) requests of a year for one a second.
         carry: (S,) USD of a request.
-        options: kind, least, most, load, work_s, keeps.
-        money: (O, 3) of a device a year with its idle energy; of a busy second; capital.
+        sites: (K, O) options that a site may have, and (K,) devices for one that is needed.
+        options: least, most, load, work_s, keeps, busy.
+        money: (O, 3) of a device a year with its idle energy; of one that runs all year; capital.
         soft: whether many devices are counted in parts.
     """
-    kinds, least, most, load, work_s, keeps = options
+    allowed, room = sites
+    least, most, load, work_s, keeps, busy = options
     services, periods = flow.shape
     best, option, devices = np.inf, NOTHING, 0
-    yearly = np.zeros(services)
     total, carried = 0.0, 0.0
     for s in range(services):
         if path[s] < 0:
             continue
         for t in range(periods):
-            yearly[s] += flow[s, t] * year[s, t]
             total += flow[s, t]
-        carried += yearly[s] * carry[s]
+            carried += flow[s, t] * year[s, t] * carry[s]
     if total <= ENOUGH:
         return 0.0, NOTHING, 0
-    for o in range(len(kinds)):
-        if kinds[o] != kind:
+    for o in range(len(least)):
+        if not allowed[site, o]:
             continue
-        able, seconds = True, 0.0
+        able = True
         for s in range(services):
             if path[s] >= 0:
                 able = able and keeps[o, s, path[s]]
-                seconds += yearly[s] * work_s[o, s]
         if not able:
             continue
         peak = 0.0
@@ -60,22 +60,41 @@ def site_cost(kind, flow, path, year, carry, options, money, soft):
                 if path[s] >= 0:
                     now += flow[s, t] * work_s[o, s]
             peak = max(peak, now)
-        need = peak / load[o]
+        need = peak * room[site] / load[o]
         count = max(np.ceil(need - 1e-9), float(least[o]))
         if count > most[o]:
             continue
         paid = max(need, float(least[o])) if soft and need >= SOFT_FROM else count
-        cost = paid * money[o, 0] + seconds * money[o, 1] + carried
+        cost = paid * money[o, 0] + carried
+        if cost >= best:
+            continue
+        cost += _running(flow, path, year, work_s[o], busy[o], paid) * money[o, 1]
         if cost < best:
             best, option, devices = cost, o, int(count)
     return best, option, devices
 
 
 @njit(**_OPTIONS)
+def _running(flow, path, year, work_s, busy, devices):
+    """Devices that run something, mean over the year: as `use.in_use` has it."""
+    services, periods = flow.shape
+    steps, found = len(busy) - 1, 0.0
+    for t in range(periods):
+        seconds = 0.0
+        for s in range(services):
+            if path[s] >= 0:
+                seconds += flow[s, t] * year[s, t] * work_s[s]
+        at = min(seconds * periods / (YEAR_S * devices), 1.0) * steps
+        low = min(int(at), steps - 1)
+        found += busy[low] + (busy[low + 1] - busy[low]) * (at - low)
+    return found * devices / periods
+
+
+@njit(**_OPTIONS)
 def shift(
     near,
     path_of,
-    kind,
+    sites,
     lawful,
     left,
     part,
@@ -97,7 +116,7 @@ def shift(
     Args:
         near: (G, C) candidates; a further one, C, is to refuse.
         path_of: (G, C).
-        kind: (K,).
+        sites: see `site_cost`.
         lawful: (K, S).
         left: (G, S, T) demand that no tower takes.
         part: (G, C + 1, S) of it that each candidate takes; changed in place.
@@ -148,11 +167,12 @@ def shift(
                             gone = flow[source, s].sum() - away[s].sum() <= 1e-9
                             from_path[s] = -1 if gone else path[source, s]
                         rest, o, n = site_cost(
-                            kind[source],
+                            source,
                             np.maximum(flow[source] - away, 0.0),
                             from_path,
                             year,
                             carry,
+                            sites,
                             options,
                             money,
                             soft,
@@ -179,11 +199,12 @@ def shift(
                             if not able:
                                 continue
                             after, o, n = site_cost(
-                                kind[target],
+                                target,
                                 flow[target] + away,
                                 to_path,
                                 year,
                                 carry,
+                                sites,
                                 options,
                                 money,
                                 soft,
@@ -211,11 +232,12 @@ def shift(
                                 path[source, s] = -1
                                 flow[source, s] = 0.0
                         costs[source], o, n = site_cost(
-                            kind[source],
+                            source,
                             flow[source],
                             path[source],
                             year,
                             carry,
+                            sites,
                             options,
                             money,
                             soft,
@@ -228,11 +250,12 @@ def shift(
                             if away[s].sum() > 0.0:
                                 path[target, s] = max(path[target, s], path_of[g, chosen])
                         costs[target], o, n = site_cost(
-                            kind[target],
+                            target,
                             flow[target],
                             path[target],
                             year,
                             carry,
+                            sites,
                             options,
                             money,
                             soft,

@@ -56,6 +56,9 @@ class Model:
         usd_per_wh: of a computer, cooling included.
         margin: demand planned over mean demand of its busiest hour in each period.
         farthest_ms: (G, C) one way.
+        allowed: (K, O) options that a site may have: those of its kind, and after a rehearsal
+            (`corrections`) only those that keep what fell short there.
+        room: (K,) devices for one that is needed; 1 until a rehearsal asked for more.
     """
 
     country: Country
@@ -76,6 +79,8 @@ class Model:
     usd_per_wh: float
     margin: float
     farthest_ms: Floats
+    allowed: NDArray[np.bool_]
+    room: Floats
 
     @property
     def demand(self) -> Floats:
@@ -92,9 +97,13 @@ class Model:
         return self._year_usd([d.idle_w for d in self.options.devices])
 
     def busy_usd(self) -> Floats:
-        """(O,) energy for a second of work at full batches, beyond the idle device's."""
+        """(O,) least energy for a second of work at full batches, beyond the idle device's."""
         watts = [d.peak_w - d.idle_w for d in self.options.devices]
         return self._year_usd(watts) * self.options.running / (DAYS_A_YEAR * DAY_S)
+
+    def run_usd(self) -> Floats:
+        """(O,) energy of a device that runs something all year, beyond the idle device's."""
+        return self._year_usd([d.peak_w - d.idle_w for d in self.options.devices])
 
     def _year_usd(self, watts: list[float]) -> Floats:
         each = np.array(watts) * DAYS_A_YEAR * 24.0 * self.usd_per_wh
@@ -159,6 +168,8 @@ def model_of(country: Country, terms: Terms, dials: Policy) -> Model:
         usd_per_wh=country.money.usd_per_kwh * country.money.pue / 1e3,
         margin=margin,
         farthest_ms=farthest,
+        allowed=options.kind[None, :] == network.kind[site].astype(np.int64)[:, None],
+        room=np.ones(len(site)),
     )
 
 

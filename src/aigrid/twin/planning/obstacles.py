@@ -47,7 +47,7 @@ def _reason(model: Model, s: int, all_demand: bool) -> str:
     service, terms = model.country.services[s], model.terms
     able = model.options.keeps[:, s].any()
     if able and not all_demand:
-        return f"the budget of {terms.budget_usd:,.0f} USD; other requests earn more for it"
+        return "the budget, for which other requests earn more, or which buys nothing for it"
     kinds = {SITE_KINDS[int(k)] for k in model.kind} & set(terms.kinds)
     if service.kinds and not kinds & set(service.kinds):
         return f"it stands on {', '.join(service.kinds)} only, where nothing may be bought"

@@ -27,6 +27,7 @@ from aigrid.twin.fluid.responses import (
     SLOWEST,
     SPEEDS,
     WARM,
+    Responses,
     responses_of,
 )
 from aigrid.twin.models.device import Device
@@ -37,8 +38,9 @@ Bools = NDArray[np.bool_]
 # Loads that a site is planned for; above the last, tails come out too short (decision 0087).
 PLANNED = (0.1, 0.3, 0.5, 0.6, 0.7)
 LEVELS = np.array([int(np.argmin(np.abs(LOADS - load))) for load in PLANNED])
-# Mean load of a day over its busiest hour's.
-USUAL = 0.7
+# Loads that busy time is tabulated at.
+USES = 65
+USED = np.linspace(0.0, 1.0, USES)
 GROUPS = (1, 2, 4, 8)
 MOST_DEVICES = 1_000_000
 # Rounding of memory that was divided to the last byte.
@@ -57,8 +59,10 @@ class Options:
         load: (O,) planned, of the device seconds there are.
         work_s: (O, S) device seconds of a request; 1e9 where it cannot run.
         keeps: (O, S, P) whether the promises hold at that load, by path bin.
-        running: (O,) part of the time that something runs, over load: a batch that is not full
-            keeps a device as busy as a full one. Taken at the usual load of a day.
+        busy: (O, USES) part of the time that something runs, at loads evenly from 0 to 1: a batch
+            that is not full keeps a device as busy as a full one.
+        running: (O,) that over load, the least of it up to the planned load: a linear program that
+            reckons with it never plans more energy than is used.
         devices: that rows point into.
     """
 
@@ -69,6 +73,7 @@ class Options:
     load: Floats
     work_s: Floats
     keeps: Bools
+    busy: Floats
     running: Floats
     devices: tuple[Device, ...]
 
@@ -84,13 +89,13 @@ class Paces:
         ground: of those sites.
         row_of: (kind, device, group) to type.
         kept: (S, types, V, L, P) P(promises kept) at each speed, planned load and path.
-        running: (types, L) busy time over load, at the usual load for each planned one.
+        busy: (types, USES) part of the time that something runs, by load.
     """
 
     ground: Ground
     row_of: dict[tuple[int, int, int], int]
     kept: Floats
-    running: Floats
+    busy: Floats
 
 
 def paces_of(
@@ -139,9 +144,21 @@ def paces_of(
     row_of = {row: int(t) for row, t in zip(rows, ground.type_of, strict=True)}
     for kind, first in like.items():
         row_of |= {(kind, d, g): t for (k, d, g), t in row_of.items() if k == first}
-    usual = np.array([int(np.argmin(np.abs(LOADS - USUAL * load))) for load in PLANNED])
-    running = np.maximum(found.busy[:, usual] / LOADS[usual], 1.0)
-    return Paces(ground, row_of, mixed, running)
+    return Paces(ground, row_of, mixed, _busy(found))
+
+
+def _busy(found: Responses) -> Floats:
+    """(types, USES) part of the time that something runs: nothing at a load of 0."""
+    loads = np.concatenate(([0.0], LOADS[LOADS > 0.0]))
+    busy = found.busy[:, LOADS > 0.0]
+    rows = [np.interp(USED, loads, np.concatenate(([0.0], row))) for row in busy]
+    return np.clip(np.array(rows).reshape(-1, USES), USED, 1.0)
+
+
+def least_running(busy: Floats, load: float) -> float:
+    """Least of busy time over load, up to a load."""
+    below = (USED > 0.0) & (load + 1e-9 >= USED)
+    return float((busy[below] / USED[below]).min())
 
 
 def _like(country: Country, kind: int, kinds: tuple[int, ...]) -> int:
@@ -208,15 +225,33 @@ def options_of(
                 seen.append(keeps)
                 most = MOST_DEVICES if group == GROUPS[-1] else 2 * group - 1
                 work = paces.ground.work_s[:, t]
-                running = float(paces.running[t, level])
-                rows.append((place, d, group, most, PLANNED[level], work, keeps, running))
-    columns: list[Any] = [np.array([row[i] for row in rows]) for i in range(8)]
+                busy = paces.busy[t]
+                running = least_running(busy, PLANNED[level])
+                rows.append((place, d, group, most, PLANNED[level], work, keeps, busy, running))
+    columns: list[Any] = [np.array([row[i] for row in rows]) for i in range(9)]
     if not rows:
         services = len(paces.kept)
         columns = [np.zeros(0, np.int64)] * 4 + [np.zeros(0), np.zeros((0, services))]
-        columns += [np.zeros((0, services, PATHS), np.bool_), np.zeros(0)]
-    kind, device, least, most, load, work_s, keeps, ran = columns
-    return Options(kind, device, least, most, load, work_s, keeps, ran, devices)
+        columns += [np.zeros((0, services, PATHS), np.bool_), np.zeros((0, USES)), np.zeros(0)]
+    kind, device, least, most, load, work_s, keeps, busy, ran = columns
+    return Options(kind, device, least, most, load, work_s, keeps, busy, ran, devices)
+
+
+def able_of(allowed: Bools, keeps: Bools) -> Bools:
+    """Whether anything that a site may have keeps a service's promises over a path.
+
+    Args:
+        allowed: (K, O) options that each site may have.
+        keeps: (O, S, P) see `Options`.
+
+    Returns:
+        (K, S, P)
+    """
+    found = np.zeros((len(allowed), *keeps.shape[1:]), np.bool_)
+    alike, of = np.unique(allowed, axis=0, return_inverse=True)
+    for row, may in enumerate(alike):
+        found[of.reshape(-1) == row] = keeps[may].any(axis=0)
+    return found
 
 
 def _together(site: SiteType) -> list[Bools]:

@@ -18,6 +18,7 @@ from aigrid.twin.models.device import Device
 from aigrid.twin.models.devices import radio_only
 from aigrid.twin.models.service import Service
 from aigrid.twin.planning.model import Model
+from aigrid.twin.planning.seen import Seen, Watcher
 from aigrid.twin.planning.solution import Solution, carried, extras
 from aigrid.twin.policies import plan_of
 
@@ -36,6 +37,7 @@ class Rehearsed:
         revenue_usd: a year's.
         energy_usd: a year's, of hubs and factories, and of AI at towers.
         ttft_ms_p99: of served requests.
+        attained: (name, part) of the requests of each service sold that kept what was promised.
     """
 
     slo_attainment: float
@@ -45,6 +47,16 @@ class Rehearsed:
     revenue_usd: float
     energy_usd: float
     ttft_ms_p99: float
+    attained: tuple[tuple[str, float], ...] = ()
+
+    def keeps(self, share: float) -> bool:
+        """Whether every service kept this share of its promises over the day."""
+        return all(part >= share for _, part in self.attained)
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The service that kept the smallest part of its promises, and that part."""
+        return min(self.attained, key=lambda one: one[1])
 
 
 def planned_country(model: Model, found: Solution) -> Country:
@@ -98,13 +110,14 @@ def rehearse_plan(
     seed: int,
     workers: int = 1,
     heard: Callable[[int], None] | None = None,
-) -> Rehearsed:
-    """The planned network's day, under the policy that runs live.
+) -> tuple[Rehearsed, Seen]:
+    """The planned network's day, under the policy that runs live, and what was seen where.
 
     Raises:
         RuleBrokenError: the twin broke a rule.
     """
     country = planned_country(model, found)
+    watcher = Watcher(model, found, country.network, country.minutes)
     with Threads(workers) as threads:
         outcome, sums = run_policy(
             country,
@@ -115,10 +128,13 @@ def rehearse_plan(
             Trace(f"plan {country.name} {seed}"),
             {},
             (lambda _, minute: heard(minute)) if heard else None,
+            watcher.watch,
         )
+    seen = watcher.seen(sums.came)
+    names = [service.name for service in country.services]
     busy = sums.busy_sum / country.minutes
     bought = float(country.network.devices[model.site].sum())
-    return Rehearsed(
+    rehearsed = Rehearsed(
         slo_attainment=outcome.slo_attainment,
         served=outcome.served / max(outcome.requests, 1e-9),
         utilisation=float(busy[model.site].sum()) / max(bought, 1e-9),
@@ -126,7 +142,13 @@ def rehearse_plan(
         revenue_usd=outcome.money["whole_site:ai_revenue_usd"],
         energy_usd=_energy_usd(model, found, country, busy),
         ttft_ms_p99=outcome.ttft_ms_p99,
+        attained=tuple(
+            (name, part)
+            for name, part, came in zip(names, seen.attained.tolist(), sums.came, strict=True)
+            if came > 0.0
+        ),
     )
+    return rehearsed, seen
 
 
 def _energy_usd(

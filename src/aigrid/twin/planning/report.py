@@ -10,8 +10,10 @@ import numpy as np
 
 from aigrid.core.site import SITE_KINDS
 from aigrid.twin.country.network import TOWER
+from aigrid.twin.planning.corrections import MORE, OTHER, TOWERS, Shortfall
 from aigrid.twin.planning.obstacles import Obstacle
 from aigrid.twin.planning.rehearsed import Rehearsed, planned_country
+from aigrid.twin.planning.rounds import Round
 from aigrid.twin.planning.search import Found
 from aigrid.twin.planning.solution import (
     Solution,
@@ -20,6 +22,7 @@ from aigrid.twin.planning.solution import (
     loads,
     site_capital_usd,
     tower_capital_usd,
+    uses,
 )
 
 CSV_COLUMNS = (
@@ -98,7 +101,9 @@ def bought(found: Found, solution: Solution) -> list[dict[str, Any]]:
     return rows
 
 
-def told(found: Found, rehearsed: Rehearsed | None, seed: int) -> dict[str, Any]:
+def told(
+    found: Found, rehearsed: Rehearsed | None, seed: int, rounds: tuple[Round, ...] = ()
+) -> dict[str, Any]:
     """The one object of `--json`."""
     model = found.model
     plans = {s.method: figures(found, s) for s in (found.exact, found.fast) if s is not None}
@@ -109,18 +114,73 @@ def told(found: Found, rehearsed: Rehearsed | None, seed: int) -> dict[str, Any]
         "customers": float(model.country.network.customers.sum()),
         "slo_share": model.terms.slo_share,
         "budget_usd": model.terms.budget_usd,
+        "capital_for_all_usd": found.full_capital_usd,
         "carries_all": not found.obstacles,
         "carried": carried_share(found),
         "method": found.best.method,
         "plan": figures(found, found.best),
         "plans": plans,
         "gap": found.gap,
+        "gap_in_use": found.gap_in_use,
+        "open_gap": found.open_gap,
         "bound_usd": found.bound_usd,
         "gap_to_bound": found.gap_to_bound,
         "not_carried": [asdict(o) for o in found.obstacles],
-        "rehearsed": None if rehearsed is None else asdict(rehearsed),
+        "rehearsed": None if rehearsed is None else _rehearsed(rehearsed),
         "holds": None if rehearsed is None else holds(found, rehearsed),
+        "rounds": [_round(one) for one in rounds],
     }
+
+
+def _rehearsed(rehearsed: Rehearsed) -> dict[str, Any]:
+    return asdict(rehearsed) | {"attained": dict(rehearsed.attained)}
+
+
+def _round(one: Round) -> dict[str, Any]:
+    money = account(one.found.model, one.found.best)
+    return {
+        "method": one.found.best.method,
+        "cost_usd": money.cost_usd,
+        "capital_usd": money.capital_usd,
+        "profit_usd": money.profit_usd,
+        "planned": planned_attainment(one.found),
+        "attained": dict(one.rehearsed.attained),
+        "energy_usd": {"planned": money.energy_usd, "rehearsed": one.rehearsed.energy_usd},
+        "holds": one.holds,
+        "shortfalls": [_shortfall(one, short) for short in one.shortfalls],
+    }
+
+
+def _shortfall(one: Round, short: Shortfall) -> dict[str, Any]:
+    return asdict(short) | {
+        "site": place(one.found, short),
+        "service": one.found.model.country.services[short.service].name,
+    }
+
+
+def place(found: Found, short: Shortfall) -> str:
+    """Name of the site that fell short; `towers` for all of them together."""
+    model = found.model
+    if short.site < 0:
+        return "towers"
+    return str(model.country.network.names[model.site[short.site]])
+
+
+def mended(found: Found, short: Shortfall) -> str:
+    """A shortfall as a line: where, what, when, and what the next round does about it."""
+    service = found.model.country.services[short.service].name
+    hours = f"{short.first_min // 60}-{short.last_min // 60 + 1} h"
+    line = (
+        f"{place(found, short)}: {short.kept:.1%} of {service} in time, most of the rest missed at "
+        f"{hours}, load {short.load:.0%}; "
+    )
+    if short.mend == MORE:
+        return line + f"planned with {short.factor:.2g} devices for one"
+    if short.mend == OTHER:
+        return line + f"planned with devices that keep {service} too"
+    if short.mend == TOWERS:
+        return line + f"planned for {1.0 / short.factor:.0%} of what towers have left"
+    return line + "planned without"
 
 
 def carried_share(found: Found) -> float:
@@ -140,15 +200,13 @@ def planned_utilisation(found: Found) -> float:
     used = best.option >= 0
     if not used.any():
         return math.nan
-    work = model.options.work_s[best.option[used]]
-    work = np.where(work < 1e8, work, 0.0) * model.options.running[best.option[used]][:, None]
-    yearly = (loads(model, best)[used] * model.year[None]).sum(axis=2)
-    return float((yearly * work).sum() / (best.count[used].sum() * 365.25 * 86_400.0))
+    run = uses(model, best)[used].mean(axis=1) * best.count[used]
+    return float(run.sum() / best.count[used].sum())
 
 
 def holds(found: Found, rehearsed: Rehearsed) -> bool:
-    """Whether the rehearsal kept what was planned."""
-    return rehearsed.slo_attainment >= planned_attainment(found)
+    """Whether every service kept in the rehearsal what was planned."""
+    return rehearsed.keeps(planned_attainment(found))
 
 
 def binding(found: Found) -> list[str]:
@@ -170,7 +228,10 @@ def binding(found: Found) -> list[str]:
         )
     if math.isfinite(model.terms.budget_usd):
         spent = account(model, best).capital_usd
-        lines.append(f"budget: {spent:,.0f} of {model.terms.budget_usd:,.0f} USD are spent")
+        words = f"budget: {spent:,.0f} of {model.terms.budget_usd:,.0f} USD are spent"
+        if not found.all_demand:
+            words += f"; to carry all would take about {found.full_capital_usd:,.0f}"
+        lines.append(words)
     return lines
 
 

@@ -14,7 +14,7 @@ from aigrid.twin.planning.bound import least_usd
 from aigrid.twin.planning.exact import Wanted
 from aigrid.twin.planning.model import Model
 from aigrid.twin.planning.obstacles import Obstacle, obstacles
-from aigrid.twin.planning.solution import Solution, account, carried, check
+from aigrid.twin.planning.solution import Solution, account, carried, check, straight_usd
 
 AUTO, EXACT, FAST = "auto", "exact", "fast"
 # Solved exactly without being asked, up to so many variables.
@@ -33,6 +33,7 @@ class Found:
         fast: None where it found none.
         all_demand: all that can be carried is; else the budget is too small: what earns most.
         bound_usd: no plan costs less (less revenue, where not all is carried); -inf if unknown.
+        full_capital_usd: of the fast plan that carries all that can be, whatever the budget.
         obstacles: what no device that may be bought can carry, and why.
         missing: (G, S, T) requests a second that are not carried.
     """
@@ -43,6 +44,7 @@ class Found:
     fast: Solution | None
     all_demand: bool
     bound_usd: float
+    full_capital_usd: float
     obstacles: tuple[Obstacle, ...]
     missing: NDArray[np.float64]
 
@@ -51,12 +53,31 @@ class Found:
         money = account(self.model, solution)
         return money.cost_usd if self.all_demand else -money.profit_usd
 
+    def _straight_usd(self, solution: Solution) -> float:
+        """As `objective_usd`, with energy as the exact planner reckons it: in straight lines."""
+        earned = 0.0 if self.all_demand else account(self.model, solution).revenue_usd
+        return straight_usd(self.model, solution) - earned
+
     @property
     def gap(self) -> float:
-        """Fast over exact, less one; NaN unless both ran."""
+        """Fast over exact by the exact planner's own cost, less one; NaN unless both ran."""
+        if self.exact is None or self.fast is None:
+            return math.nan
+        return _gap(self._straight_usd(self.fast), self._straight_usd(self.exact))
+
+    @property
+    def gap_in_use(self) -> float:
+        """The same by the cost that is told, with energy as it is used."""
         if self.exact is None or self.fast is None:
             return math.nan
         return _gap(self.objective_usd(self.fast), self.objective_usd(self.exact))
+
+    @property
+    def open_gap(self) -> float:
+        """What the exact planner left open in its time, by its own cost; NaN unless it ran."""
+        if self.exact is None or not math.isfinite(self.exact.bound_usd):
+            return math.nan
+        return max(_gap(self._straight_usd(self.exact), self.exact.bound_usd), 0.0)
 
     @property
     def gap_to_bound(self) -> float:
@@ -95,10 +116,13 @@ def find(
     assert quick is not None
     least = np.minimum(carried(model, quick), model.demand)
     all_demand = True
-    if account(model, quick).capital_usd > budget:
+    full = account(model, quick).capital_usd
+    if full > budget:
         quick = keeping.within(model, True, budget, tell("budget"))
     wanted = Wanted(True, budget, least)
     runs_exact = method == EXACT or (method == AUTO and exact.size(model) <= SMALL)
+    if runs_exact:
+        tell(EXACT)(0)
     solved = exact.solve(model, wanted, limit_s, quick) if runs_exact else None
     if quick is None and solved is None:
         all_demand, wanted = False, replace(wanted, all_demand=False)
@@ -109,9 +133,10 @@ def find(
             check(model, found)
     bound = solved.bound_usd if solved is not None else -math.inf
     if not math.isfinite(bound):
+        tell("bound")(0)
         bound = least_usd(model, wanted, limit_s)
     options = [f for f in (solved, quick) if f is not None]
-    draft = Found(model, options[0], solved, quick, all_demand, bound, (), model.demand)
+    draft = Found(model, options[0], solved, quick, all_demand, bound, full, (), model.demand)
     best = min(options, key=draft.objective_usd)
     missing = np.maximum(model.demand - carried(model, best), 0.0)
     missing[missing <= 1e-6 * np.maximum(model.demand, 1e-12)] = 0.0

@@ -11,6 +11,7 @@ from aigrid.twin.fluid.checks import RuleBrokenError
 from aigrid.twin.planning.model import Model
 from aigrid.twin.planning.options import PLANNED
 from aigrid.twin.planning.towers import EXTRA, bins_of
+from aigrid.twin.planning.use import in_use, mean_load, period_s
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -111,16 +112,14 @@ def account(model: Model, found: Solution) -> Account:
     towers = model.towers
     capital = float(site_capital_usd(model, found).sum() + tower_capital_usd(model, found).sum())
     energy = float((extras(found) * towers.idle_usd).sum())
-    if len(towers):
-        busy = (found.own * model.year[None]).sum(axis=2)
-        energy += float((busy * _works(model) * towers.busy_usd[:, None]).sum())
+    energy += float((running_towers(model, found) * towers.run_usd).sum())
     used = np.flatnonzero(found.option >= 0)
     chosen = found.option[used]
     yearly = (loads(model, found)[used] * model.year[None]).sum(axis=2)
     if len(used):
-        work = np.where(yearly > 0.0, model.options.work_s[chosen], 0.0)
         energy += float((model.idle_usd()[chosen] * found.count[used]).sum())
-        energy += float(((yearly * work).sum(axis=1) * model.busy_usd()[chosen]).sum())
+        run = uses(model, found)[used].mean(axis=1) * found.count[used]
+        energy += float((model.run_usd()[chosen] * run).sum())
     return Account(
         capital,
         capital * model.capital,
@@ -130,6 +129,48 @@ def account(model: Model, found: Solution) -> Account:
             ((carried(model, found) * model.year[None]).sum(axis=(0, 2)) * model.value_usd).sum()
         ),
     )
+
+
+def uses(model: Model, found: Solution) -> Floats:
+    """(K, T) part of the time that something runs at each hub and factory; 0 where none stands."""
+    options, used = model.options, found.option >= 0
+    chosen = found.option[used]
+    flow, run = loads(model, found), np.zeros((len(used), model.rate.shape[1]))
+    load = mean_load(
+        flow[used],
+        model.year,
+        _finite(options.work_s[chosen]),
+        found.count[used, None].astype(np.float64),
+    )
+    run[used] = in_use(options.busy[chosen], load)
+    return run
+
+
+def straight_usd(model: Model, found: Solution) -> float:
+    """Cost of a year if energy were proportional to work, at the least that work can take."""
+    money, towers = account(model, found), model.towers
+    used = np.flatnonzero(found.option >= 0)
+    chosen = found.option[used]
+    yearly = (loads(model, found)[used] * model.year[None]).sum(axis=2)
+    work = np.where(yearly > 0.0, model.options.work_s[chosen], 0.0)
+    energy = float((extras(found) * towers.idle_usd).sum())
+    energy += float((model.idle_usd()[chosen] * found.count[used]).sum())
+    energy += float(((yearly * work).sum(axis=1) * model.busy_usd()[chosen]).sum())
+    if len(towers):
+        busy = (found.own * model.year[None]).sum(axis=2)
+        energy += float((busy * _works(model) * towers.busy_usd[:, None]).sum())
+    return money.cost_usd - money.energy_usd + energy
+
+
+def running_towers(model: Model, found: Solution) -> Floats:
+    """(N,) seconds of a year in which devices run AI, all devices of a tower together."""
+    towers = model.towers
+    if len(towers) == 0:
+        return np.zeros(0)
+    size = towers.spare + extras(found)[:, None]
+    load = mean_load(found.own, model.year, _works(model), size)
+    run = in_use(towers.busy[towers.kind], load) * size * (load > 0.0)
+    return np.asarray(run.sum(axis=1) * period_s(model.rate.shape[1]), np.float64)
 
 
 def _works(model: Model) -> Floats:
@@ -164,10 +205,11 @@ def _check_sites(model: Model, found: Solution) -> None:
         return
     chosen, count = found.option[used], found.count[used]
     _rule(np.all(options.kind[chosen] == model.kind[used]), "buys for another kind of site")
+    _rule(np.all(model.allowed[used, chosen]), "buys what fell short there in a rehearsal")
     fits = (count >= options.least[chosen]) & (count <= options.most[chosen])
     _rule(np.all(fits), "buys a number of devices that its option does not cover")
     busy = (np.maximum(at[used], 0.0) * _finite(options.work_s[chosen])[:, :, None]).sum(axis=1)
-    room = (count * options.load[chosen])[:, None]
+    room = (count * options.load[chosen] / model.room[used])[:, None]
     _rule(np.all(busy <= room * (1.0 + ROUNDING) + ROUNDING), "plans more than a site can do")
     serves = (found.upward > ROUNDING).any(axis=3) & (model.near >= 0)[:, :, None]
     g, c, s = np.nonzero(serves)

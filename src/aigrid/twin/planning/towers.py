@@ -18,7 +18,7 @@ from aigrid.twin.country.scenario import Country
 from aigrid.twin.models.money import DAYS_A_YEAR
 from aigrid.twin.models.shapes import radio_shape
 from aigrid.twin.models.slots import need_table
-from aigrid.twin.planning.options import GROUPS, Paces, speed_bin
+from aigrid.twin.planning.options import GROUPS, PLANNED, Paces, least_running, speed_bin
 from aigrid.twin.planning.terms import BUY, PERIODS, Terms
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,9 @@ class Towers:
         price_usd: (N,) of one device.
         first_usd: (N,) capital so that the standing computer does AI too.
         idle_usd: (N,) a year's energy of one added device, idle.
-        busy_usd: (N,) energy for a second of work at full batches.
+        busy_usd: (N,) least energy for a second of work at full batches: see `Options.running`.
+        run_usd: (N,) energy for a second in which a device runs something, beyond the idle one's.
+        busy: (kinds, USES) as in `Options`.
         kind: (N,) row of `work_s` and of `keeps`: by device and group.
         work_s: (kinds, S) device seconds of a request.
         keeps: (kinds, loads, V, S) whether promises hold, by planned load and speed.
@@ -59,6 +61,8 @@ class Towers:
     first_usd: Floats
     idle_usd: Floats
     busy_usd: Floats
+    run_usd: Floats
+    busy: Floats
     kind: Ints
     work_s: Floats
     keeps: Bools
@@ -80,7 +84,8 @@ def towers_of(country: Country, terms: Terms, paces: Paces, rows: Ints, group: I
     size = _together(compute)
     pairs, kind = np.unique(np.stack([device, size]), axis=1, return_inverse=True)
     types = [paces.row_of[TOWER, int(d), int(g)] for d, g in pairs.T]
-    running = paces.running[types].mean(axis=1)[np.asarray(kind).reshape(-1)]
+    each = [least_running(paces.busy[t], PLANNED[-1]) for t in types]
+    running = np.array(each)[np.asarray(kind).reshape(-1)] if each else np.zeros(0)
     services = len(country.services)
     names = np.array(network.regions)[network.region[rows]]
     lawful = np.ones((len(rows), services), np.bool_)
@@ -100,6 +105,8 @@ def towers_of(country: Country, terms: Terms, paces: Paces, rows: Ints, group: I
         first_usd=added if terms.towers == BUY else np.zeros(len(rows)),
         idle_usd=idle * DAYS_A_YEAR * 24.0 * energy,
         busy_usd=busy * running * energy / 3600.0,
+        run_usd=busy * energy / 3600.0,
+        busy=paces.busy[types],
         kind=np.asarray(kind, np.int64).reshape(-1),
         work_s=np.ascontiguousarray(work),
         keeps=np.ascontiguousarray(kept.transpose(1, 3, 2, 0)),
