@@ -28,7 +28,7 @@ def mirror_view(mirror: Mirror) -> RenderableType:
     )
     given = [Text(f"given: {one}", style="dim") for one in mirror.inputs]
     told = Text("predicted: routes, shares, waiting, times, and how busy engines are", style="dim")
-    page = [head, "", _table(mirror), "", *given, told, Text(load, style="dim"), *notes]
+    page: list[RenderableType] = [head, "", _table(mirror), "", *given, told, Text(load, style="dim"), *notes]
     return Group(*page, _verdict(mirror))
 
 
