@@ -3,8 +3,8 @@
 Each run is a grid of three sites on this machine under a steady load at another rate, recorded from
 start to end; the twin learns from its first third and predicts the rest. `AIGRID_MIRROR_RUNS` takes
 other runs, as `RATE/SECONDS` with commas between them; `AIGRID_MIRROR_KEEP` a folder that keeps the
-recordings, for `aigrid rehearse --from-live`. A rate that the machine cannot carry tests nothing: its
-lines grow for as long as it lasts.
+recordings, for `aigrid rehearse --from-live`. A rate that the machine cannot carry tests nothing:
+its lines grow for as long as it lasts.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ def mirror_view(mirror: Mirror) -> RenderableType:
     )
     given = [Text(f"given: {one}", style="dim") for one in mirror.inputs]
     told = Text("predicted: routes, shares, waiting, times, and how busy engines are", style="dim")
-    page: list[RenderableType] = [head, "", _table(mirror), "", *given, told, Text(load, style="dim"), *notes]
-    return Group(*page, _verdict(mirror))
+    under: list[RenderableType] = [*given, told, Text(load, style="dim"), *notes]
+    return Group(head, "", _table(mirror), "", *under, _verdict(mirror))
 
 
 def _table(mirror: Mirror) -> Table:
