@@ -9,7 +9,7 @@ from aigrid.cli.mirror_view import mirror_view
 from aigrid.twin.mirror.comparison import Mirror, Row
 
 
-def shown(ttft_ms: float) -> str:
+def shown(ttft_ms: float, with_weather: bool = True) -> str:
     rows = (
         Row("ttft_ms_p50", 100.0, ttft_ms),
         Row("answer_ms_p50", 900.0, 920.0),
@@ -30,6 +30,8 @@ def shown(ttft_ms: float) -> str:
         rounds={},
         path_ms=1.5,
         load_average=(1.9, 2.4),
+        blind=tuple(Row(row.name, row.measured, 0.6 * row.measured) for row in rows) * with_weather,
+        weather_pct=3.0,
         drift_pct=1.0,
         notes=("3 sites shared 2 cores",),
         trace_sha256="ab" * 32,
@@ -50,4 +52,10 @@ def test_errors_and_whether_the_aim_was_met(ttft_ms: float, words: tuple[str, ..
     page = shown(ttft_ms)
     for word in (*words, "recorded/run", "1,234 requests", "3 sites shared 2 cores", "40.0%", "–"):
         assert word in page
+    assert "given: the machine's weather" in page and "-40.0%" in page
     assert max(map(len, page.splitlines())) <= 80
+
+
+def test_a_prediction_without_weather_claims_none() -> None:
+    page = shown(110.0, with_weather=False)
+    assert "weather" not in page and "given: each request's arrival" in page

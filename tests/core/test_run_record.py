@@ -6,13 +6,14 @@ import pytest
 
 from aigrid.core import run_record
 from aigrid.core.errors import ConfigurationError
-from aigrid.core.run_record import DropRow, EngineRow, HostRow, JobRow, RequestRow, Row
+from aigrid.core.run_record import DropRow, EngineRow, HostRow, JobRow, MachineRow, RequestRow, Row
 
 ROWS: list[Row] = [
     RequestRow("k", 1.0, "*", "chat", True, 200, "hub-1", 1, 0.1, 0.5),
     JobRow("k", "chat", 12, 30, 1.0, 1.1, 1.5),
     EngineRow(1.0, "chat", 0.5, 1, 0, 8, 0.1, 0.2, 0.3, 4, 5, 6, 7, 8),
     HostRow(1.0, 0.5),
+    MachineRow(1.0, 9.0, 4.0, 1.0, 2, 6e-5, 1e-4),
     DropRow(1.0, 3),
 ]
 
@@ -36,3 +37,10 @@ def test_rows_come_back_as_they_were(row: Row) -> None:
 def test_what_is_odd_is_refused_with_its_place(raw: object) -> None:
     with pytest.raises(ConfigurationError, match="x:1"):
         run_record.decode(raw, "x:1")
+
+
+def test_an_engine_row_of_an_old_recording_says_nothing_of_its_processor() -> None:
+    raw = run_record.encode(EngineRow(1.0, "chat", 0.5, 1, 0, 8, 0.1, 0.2, 0.3, 4, 5, 6, 7, 8))
+    del raw["cpu_s"]
+    row = run_record.decode(raw, "x:1")
+    assert isinstance(row, EngineRow) and row.cpu_s == run_record.UNKNOWN_S

@@ -1,15 +1,29 @@
 """Rounds of an engine: what a job waits for is what the embedded engine would make it wait for."""
 
-from collections.abc import Callable
-
 import pytest
 
 from aigrid.twin.jobs import Job
-from aigrid.twin.rounds import RoundEngine
+from aigrid.twin.rounds import Machine, RoundEngine
 from aigrid.twin.scenario import EngineRounds
 from aigrid.twin.simulation import Simulation
 
 COSTS = EngineRounds(piece_s=0.01, prompt_token_s=0.001, step_s=0.02, sequence_s=0.005)
+
+
+class Steady:
+    """A machine on which everything takes so many times longer."""
+
+    def __init__(self, slower: float = 1.0) -> None:
+        self.slower, self.engines = slower, 0.0
+
+    def enter(self, part: float) -> None:
+        self.engines += part
+
+    def leave(self, part: float) -> None:
+        self.engines -= part
+
+    def lasts_s(self, now_s: float, work_s: float) -> float:
+        return work_s * self.slower
 
 
 class Bench:
@@ -19,12 +33,12 @@ class Bench:
         self,
         share: float = 1.0,
         places: int = 8,
-        slower: Callable[[], float] | None = None,
+        machine: Machine | None = None,
         gap_s: float = 0.0,
     ) -> None:
         self.simulation = Simulation()
         costs = COSTS.model_copy(update={"gap_s": gap_s})
-        self.engine = RoundEngine(self.simulation, costs, places, slower)
+        self.engine = RoundEngine(self.simulation, costs, places, machine)
         self.engine.set_share(share)
         self.ended: dict[str, float] = {}
 
@@ -105,8 +119,8 @@ def test_no_share_stops_after_the_round_in_hand_and_a_share_goes_on() -> None:
 def test_many_rounds_at_once_are_the_same_rounds_one_by_one(share: float) -> None:
     """On an unsteady machine an engine looks up every few rounds; nothing else differs."""
     ends = []
-    for slower in (None, lambda: 1.0):
-        bench = Bench(share=share, gap_s=0.001, slower=slower)
+    for machine in (None, Steady()):
+        bench = Bench(share=share, gap_s=0.001, machine=machine)
         for number in range(40):
             tokens = 5 + (number * 37) % 90
             prompt = 3 + number * 3
@@ -118,10 +132,22 @@ def test_many_rounds_at_once_are_the_same_rounds_one_by_one(share: float) -> Non
 
 
 def test_a_slow_machine_makes_rounds_longer() -> None:
-    bench = Bench(slower=lambda: 2.0)
+    machine = Steady(slower=2.0)
+    bench = Bench(machine=machine)
     bench.ask("a", prompt=30, tokens=11)
     bench.run()
     assert bench.ended["a"] == pytest.approx(2 * (0.04 + 10 * 0.025))
+    assert machine.engines == 0.0
+
+
+def test_an_engine_that_dies_at_work_leaves_its_machine() -> None:
+    machine = Steady()
+    bench = Bench(share=0.5, machine=machine)
+    bench.ask("a", prompt=10, tokens=50)
+    bench.run(until_s=0.5)
+    assert machine.engines == 0.5
+    bench.engine.clear()
+    assert machine.engines == 0.0
 
 
 def test_a_dead_engine_forgets_and_can_begin_anew() -> None:

@@ -26,17 +26,26 @@ def mirror_view(mirror: Mirror) -> RenderableType:
     load = (
         f"machine load {mirror.load_average[0]:.1f} on average, {mirror.load_average[1]:.1f} most"
     )
-    return Group(head, "", _table(mirror), "", Text(load, style="dim"), *notes, _verdict(mirror))
+    given = [Text(f"given: {one}", style="dim") for one in mirror.inputs]
+    told = Text("predicted: routes, shares, waiting, times, and how busy engines are", style="dim")
+    under: list[RenderableType] = [*given, told, Text(load, style="dim"), *notes]
+    return Group(head, "", _table(mirror), "", *under, _verdict(mirror))
 
 
 def _table(mirror: Mirror) -> Table:
-    table = plain_table(
-        "figure", "measured", "predicted", "error", right=("measured", "predicted", "error")
-    )
+    figures = ["measured", "predicted", "error", *["without weather"] * bool(mirror.blind)]
+    table = plain_table("figure", *figures, right=tuple(figures))
+    blind = {row.name: row for row in mirror.blind}
     for row in mirror.rows:
         spelt, aimed = _spelling(row.name), row.name in TARGET_ROWS
         name = Text(row.name.replace("_", " "), style="bold" if aimed else "")
-        table.add_row(name, spelt(row.measured), spelt(row.predicted), _error(row, aimed))
+        cells: list[RenderableType] = [
+            spelt(row.measured),
+            spelt(row.predicted),
+            _error(row, aimed),
+        ]
+        cells += [_error(blind[row.name], aimed)] if blind else []
+        table.add_row(name, *cells)
     return table
 
 

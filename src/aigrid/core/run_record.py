@@ -14,7 +14,12 @@ from aigrid.core.errors import ConfigurationError
 
 FORMAT = 1
 RUN_FILE = "run.json"
-EVENTS, REQUESTS, SITE = "events", "requests", "site"  # files are named NAME-*.jsonl
+EVENTS, REQUESTS, SITE, MACHINE = (
+    "events",
+    "requests",
+    "site",
+    "machine",
+)  # files are named NAME-*.jsonl
 UNKNOWN_S = -1.0
 
 
@@ -90,6 +95,7 @@ class EngineRow:
         prompt_tokens: fed.
         steps: decode steps.
         sequences: summed over decode steps: tokens made by them.
+        cpu_s: processor time of its worker; `UNKNOWN_S` where it does not say, or did not yet.
     """
 
     at_s: float
@@ -106,6 +112,7 @@ class EngineRow:
     prompt_tokens: int
     steps: int
     sequences: int
+    cpu_s: float = UNKNOWN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,31 @@ class HostRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineRow:
+    """What the machine did beside the grid, five times a second: the weather in which it runs.
+
+    Counters are seconds of processor time since some beginning, all cores together.
+
+    Attributes:
+        at_s: when they were read.
+        busy_s: of all that ran, and what the hypervisor took.
+        grid_s: of the grid's processes, radios included.
+        radio_s: of its radio front-ends.
+        others: threads that run or wait to, and are not the grid's, at this moment.
+        compute_s: processor time of a fixed computation within a core's caches, just now.
+        memory_s: likewise, of a fixed pass over more memory than a core's own caches hold.
+    """
+
+    at_s: float
+    busy_s: float
+    grid_s: float
+    radio_s: float
+    others: int
+    compute_s: float
+    memory_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class DropRow:
     """Rows that were not noted, because the line to the disk was full.
 
@@ -134,12 +166,13 @@ class DropRow:
     rows: int
 
 
-Row = RequestRow | JobRow | EngineRow | HostRow | DropRow
+Row = RequestRow | JobRow | EngineRow | HostRow | MachineRow | DropRow
 _NAMES: dict[str, type[Any]] = {
     "request": RequestRow,
     "job": JobRow,
     "engine": EngineRow,
     "host": HostRow,
+    "machine": MachineRow,
     "drop": DropRow,
 }
 _NAME_OF = {noun: name for name, noun in _NAMES.items()}

@@ -136,6 +136,7 @@ class EmbeddedEngine:
     def load(self) -> EngineLoad:
         """Gauges and counters, read from any thread."""
         running = len(self._decoding) + (self._filling is not None)
+        self._meter.look(self._thread)
         return EngineLoad(
             running,
             len(self._waiting),

@@ -127,6 +127,7 @@ class EngineTimes:
         pieces: of prompts.
         steps: decode steps.
         sequences: summed over decode steps.
+        cpu_s: processor time of the thread that works; -1 where it cannot say.
     """
 
     places: int = 0
@@ -137,6 +138,7 @@ class EngineTimes:
     pieces: int = 0
     steps: int = 0
     sequences: int = 0
+    cpu_s: float = -1.0
 
 
 @dataclass(frozen=True, slots=True)

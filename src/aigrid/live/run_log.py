@@ -2,7 +2,8 @@
 
 `aigrid up --record DIR` fills DIR with `run.json` (topology, versions, clocks), the control plane's
 events (`events-*.jsonl`), the gateway's requests (`requests-*.jsonl`) and each site's jobs and
-engine counters (`site-NAME-*.jsonl`). It holds neither prompts nor answers nor keys.
+engine counters (`site-NAME-*.jsonl`), and what the machine did (`machine-*.jsonl`). It holds
+neither prompts nor answers nor keys.
 """
 
 from __future__ import annotations
@@ -87,11 +88,19 @@ class RunLog:
     Args:
         folder: where the files go, `NAME-<milliseconds>.jsonl`.
         name: of the files.
-        sample: asked for more rows every `PERIOD_S`, from the writing thread.
+        sample: asked for more rows every period, from the writing thread.
+        period_s: of writing; `PERIOD_S` for None.
     """
 
-    def __init__(self, folder: Path, name: str, sample: Callable[[], list[Row]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        sample: Callable[[], list[Row]],
+        period_s: float | None = None,
+    ) -> None:
         self._folder, self._name, self._sample = folder, name, sample
+        self._period_s = PERIOD_S if period_s is None else period_s
         self._rows: deque[Row] = deque()
         self._dropped = self._size = 0
         self._file: TextIO | None = None
@@ -113,7 +122,7 @@ class RunLog:
 
     def _work(self) -> None:
         try:
-            while not self._closing.wait(PERIOD_S):
+            while not self._closing.wait(self._period_s):
                 self._write()
             self._write()
         except OSError as error:

@@ -104,4 +104,5 @@ def _row(service: str, replica: Replica, share: float) -> EngineRow:
         prompt_tokens=load.prompt_tokens_total,
         steps=times.steps,
         sequences=times.sequences,
+        cpu_s=times.cpu_s,
     )

@@ -20,6 +20,7 @@ from aigrid.core.codec import to_plain
 from aigrid.core.errors import AigridError, UnavailableError
 from aigrid.live import fabric, logs, run_log, server
 from aigrid.live.client import ControlClient
+from aigrid.live.machine_log import MachineLog
 from aigrid.live.paths import cache_folder, read_secret, write_json
 from aigrid.live.settings import GridSettings
 from aigrid.radio.profile import DailyLoad
@@ -32,6 +33,7 @@ START_TIMEOUT_S = 60.0
 RESTART_PAUSE_S = 0.2
 RESTART_PAUSE_MAX_S = 10.0
 STEADY_S = 10.0
+RADIO = "radio-"  # how the names of front-ends begin
 logger = logging.getLogger(__name__)
 
 
@@ -62,6 +64,7 @@ class Supervisor:
     control_port: int = 0
     port: int = 0
     door_port: int = 0
+    machine_log: MachineLog | None = None
 
     @property
     def base_url(self) -> str:
@@ -104,6 +107,8 @@ class Supervisor:
         try:
             for child in self.children.values():
                 self._spawn(child)
+            if self.settings.record is not None:
+                self.machine_log = MachineLog(self.settings.record, self._pids)
             self._announce()
             self._await_answers()
         except BaseException:
@@ -166,7 +171,7 @@ class Supervisor:
     def _plan_radios(self, plan: PlannedSite) -> None:
         paths = self.settings.paths
         for number, cell in enumerate(plan.site.cells):
-            name = f"radio-{plan.site.name}-{cell.name}"
+            name = f"{RADIO}{plan.site.name}-{cell.name}"
             config = {
                 "site": plan.site.name,
                 "cell": to_plain(cell),
@@ -246,6 +251,12 @@ class Supervisor:
                     next_step=f"see {child.log}",
                 )
 
+    def _pids(self) -> tuple[list[int], list[int]]:
+        """Processes of the grid, this one among them, and of its radios."""
+        alive = {c.name: c.process.pid for c in tuple(self.children.values()) if c.process}
+        radios = [pid for name, pid in alive.items() if name.startswith(RADIO)]
+        return [os.getpid(), *alive.values()], radios
+
     def run(self, stop: threading.Event) -> None:
         """Watch and restart until `stop` is set. Call from the thread that called `start`."""
         while not stop.wait(WATCH_S):
@@ -275,6 +286,8 @@ class Supervisor:
 
     def stop(self) -> None:
         """End every process, within 5 s: SIGTERM, then SIGKILL for who does not go."""
+        if self.machine_log is not None:
+            self.machine_log.close()
         alive = [c.process for c in self.children.values() if c.process is not None]
         for process in alive:
             with suppress(ProcessLookupError):

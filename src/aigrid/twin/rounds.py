@@ -9,8 +9,8 @@ many at once, up to the next end or arrival, so that a second costs few events.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from aigrid.twin.jobs import Job
 from aigrid.twin.scenario import EngineRounds
@@ -43,7 +43,10 @@ class RoundCounts:
 
 @dataclass(slots=True)
 class _Span:
-    """Equal rounds in a row: work of each, rest after each, sequences in each step."""
+    """Equal rounds in a row: work of each, rest after each, sequences in each step.
+
+    `part` of the time is work.
+    """
 
     began_s: float
     count: int
@@ -51,6 +54,7 @@ class _Span:
     step_s: float
     rest_s: float
     sequences: int
+    part: float
 
     @property
     def work_s(self) -> float:
@@ -65,6 +69,19 @@ class _Span:
         return self.began_s + (self.count - 1) * self.round_s + self.work_s
 
 
+class Machine(Protocol):
+    """What engines run on, and share."""
+
+    def enter(self, part: float) -> None:
+        """An engine begins to work, this part of the time."""
+
+    def leave(self, part: float) -> None:
+        """It ends."""
+
+    def lasts_s(self, now_s: float, work_s: float) -> float:
+        """How long work takes that begins now, for an engine that has entered."""
+
+
 class RoundEngine:
     """The engine of one service at one site.
 
@@ -72,11 +89,12 @@ class RoundEngine:
         simulation: the clock.
         costs: of rounds.
         places: sequences at once.
-        slower: how many times longer rounds take now; None for a steady machine.
+        machine: that it runs on; None for one of its own that is steady.
 
     Attributes:
         fill_s: worked on prompts so far.
         decode_s: worked on steps so far.
+        cpu_s: processor time of both, that of rounds in hand included.
         counts: of what it did so far.
     """
 
@@ -85,13 +103,13 @@ class RoundEngine:
         simulation: Simulation,
         costs: EngineRounds,
         places: int,
-        slower: Callable[[], float] | None = None,
+        machine: Machine | None = None,
     ) -> None:
         self._simulation, self._costs, self._places = simulation, costs, places
-        self._slower = slower
+        self._machine = machine
         self.share = 0.0
         self.waiting: deque[Job] = deque()
-        self.fill_s = self.decode_s = 0.0
+        self.fill_s = self.decode_s = self.cpu_s = 0.0
         self.tokens_made = self.jobs_done = 0
         self.counts = RoundCounts()
         self._filling: _Taken | None = None
@@ -132,6 +150,7 @@ class RoundEngine:
     def clear(self) -> None:
         """Forget every job."""
         self.waiting, self._filling, self._decoding = deque(), None, []
+        self._leave()
         self._span, self._resting = None, False
         self._plan += 1
 
@@ -155,22 +174,35 @@ class RoundEngine:
         self._resting = False
         if self.share <= 0.0:
             return
-        slower = self._slower() if self._slower else 1.0
-        fill_s = self._fill(slower)
-        count = sum(one.tokens > 0 for one in self._decoding)
-        if not count and not fill_s:
+        if not (self._decoding or self._filling or self.waiting):
             return
+        part = self.share
+        if self._machine is not None:
+            self._machine.enter(part)
+        fill_s = self._fill()
+        count = sum(one.tokens > 0 for one in self._decoding)
         step_s = self._costs.step_s + count * self._costs.sequence_s if count else 0.0
-        step_s *= slower
         rounds = 1
         if count and not fill_s and self._filling is None:
             rounds = max(1, min(one.tokens for one in self._decoding))
-            rounds = min(rounds, UNSTEADY_ROUNDS) if self._slower else rounds
+            rounds = min(rounds, UNSTEADY_ROUNDS) if self._machine else rounds
+        step_s = self._lasts_s(fill_s, rounds * step_s) / rounds
         rest_s = (fill_s + step_s) * (1.0 / self.share - 1.0) + self._costs.gap_s
-        self._span = _Span(self._simulation.now_s, rounds, fill_s, step_s, rest_s, count)
+        self._span = _Span(self._simulation.now_s, rounds, fill_s, step_s, rest_s, count, part)
         self._plan_end()
 
-    def _fill(self, slower: float) -> float:
+    def _lasts_s(self, in_s: float, work_s: float) -> float:
+        """How long work takes that begins some time from now."""
+        self.cpu_s += work_s
+        if self._machine is None:
+            return work_s
+        return self._machine.lasts_s(self._simulation.now_s + in_s, work_s)
+
+    def _leave(self) -> None:
+        if self._machine is not None and self._span is not None:
+            self._machine.leave(self._span.part)
+
+    def _fill(self) -> float:
         """Feed prompts of joining jobs; returns how long it takes."""
         budget, took_s = float(PIECE_TOKENS), 0.0
         while (one := self._joining()) is not None:
@@ -178,7 +210,8 @@ class RoundEngine:
             budget -= piece
             if budget < 0.0:
                 break
-            took_s += slower * (self._costs.piece_s + piece * self._costs.prompt_token_s)
+            work_s = self._costs.piece_s + piece * self._costs.prompt_token_s
+            took_s += self._lasts_s(took_s, work_s)
             one.prompt -= piece
             self.counts.pieces += 1
             self.counts.prompt_tokens += round(piece)
@@ -211,6 +244,7 @@ class RoundEngine:
         """The span's work is done: let go who has all, rest, and go on."""
         span = self._span
         assert span is not None
+        self._leave()
         self._span, self._resting = None, True
         self.fill_s += span.count * span.fill_s
         self.decode_s += span.count * span.step_s
@@ -251,14 +285,14 @@ class RoundLine:
 
     Attributes:
         engines: by service.
-        slower: how many times longer rounds take now; set it before any job comes.
+        machine: that its engines run on; set it before any job comes.
     """
 
     def __init__(self, simulation: Simulation, costs: EngineRounds, places: int) -> None:
         self._simulation, self._costs, self._places = simulation, costs, places
         self.engines: dict[str, RoundEngine] = {}
         self._share = 0.0
-        self.slower: Callable[[], float] | None = None
+        self.machine: Machine | None = None
 
     @property
     def running(self) -> list[Job]:
@@ -310,7 +344,7 @@ class RoundLine:
     def _engine(self, service: str) -> RoundEngine:
         engine = self.engines.get(service)
         if engine is None:
-            engine = RoundEngine(self._simulation, self._costs, self._places, self.slower)
+            engine = RoundEngine(self._simulation, self._costs, self._places, self.machine)
             engine.share = self._share
             self.engines[service] = engine
         return engine

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 from aigrid.core import codec, run_record
-from aigrid.core.run_record import EngineRow, HostRow, JobRow, RequestRow, Row
+from aigrid.core.run_record import EngineRow, HostRow, JobRow, MachineRow, RequestRow, Row
 from aigrid.twin.gateway import ANSWERED, Request
 from aigrid.twin.grid import TwinGrid
 from aigrid.twin.rounds import RoundLine
 from aigrid.twin.scenario import EngineRounds, Scenario, scenario_from_dict
 
+CORES = 2
 TRUTH = EngineRounds(piece_s=0.001, prompt_token_s=0.0001, step_s=0.002, sequence_s=0.001)
 SITES = [
     {"name": "factory-1", "kind": "factory", "region": "r", "compute_cores": 2.0},
@@ -54,13 +55,53 @@ def busy_city(duration_s: float = 90.0) -> Scenario:
     return scenario_from_dict(raw, "test", Path())
 
 
-def record(folder: Path, scenario: Scenario, seed: int = 1) -> TwinGrid:
-    """Run a scenario and note what a live grid would have noted."""
+class Sky:
+    """A machine of few cores on which others come to work at a known time.
+
+    Work of w takes w * max(1, (engines + crowd) / CORES), as `WeatheredMachine` has it, but in the
+    mean and not by chance.
+    """
+
+    def __init__(self, calm: float, storm: float, storm_at_s: float) -> None:
+        self.calm, self.storm, self.storm_at_s = calm, storm, storm_at_s
+        self.engines = self.worked_s = self.calm_busy_s = 0.0
+
+    def crowd(self, now_s: float) -> float:
+        return self.storm if now_s >= self.storm_at_s else self.calm
+
+    def enter(self, part: float) -> None:
+        self.engines += part
+
+    def leave(self, part: float) -> None:
+        self.engines -= part
+
+    def lasts_s(self, now_s: float, work_s: float) -> float:
+        self.worked_s += work_s
+        return work_s * max(1.0, (max(1.0, self.engines) + self.crowd(now_s)) / CORES)
+
+    def row(self, now_s: float) -> MachineRow:
+        """In the calm others find a core whenever they want one, in the storm no core is idle."""
+        if now_s < self.storm_at_s:
+            self.calm_busy_s = busy_s = self.calm * now_s + self.worked_s
+        else:
+            busy_s = self.calm_busy_s + CORES * (now_s - self.storm_at_s)
+        return MachineRow(now_s, busy_s, self.worked_s, 0.0, round(self.crowd(now_s)), 6e-5, 1e-4)
+
+
+def record(folder: Path, scenario: Scenario, seed: int = 1, sky: Sky | None = None) -> TwinGrid:
+    """Run a scenario and note what a live grid would have noted; with a sky also its weather."""
     lines: list[str] = []
     grid = TwinGrid(scenario, seed, write=lines.append, commit="c0ffee")
     rows: dict[str, list[Row]] = {site: [] for site in grid.world.sites}
 
+    weather: list[Row] = []
+    for site in grid.world.sites.values():
+        assert isinstance(site.line, RoundLine)
+        site.line.machine = sky
+
     def sample() -> None:
+        if sky is not None:
+            weather.append(sky.row(grid.now_s))
         for name, site in grid.world.sites.items():
             assert isinstance(site.line, RoundLine)
             rows[name] += _engine_rows(grid.now_s, site.share, site.line)
@@ -77,11 +118,13 @@ def record(folder: Path, scenario: Scenario, seed: int = 1) -> TwinGrid:
         for p in scenario.sites
     ]
     head = {"aigrid_run": 1, "commit": "c0ffee", "started_at_s": 0.0, "monotonic_s": 0.0}
-    (folder / "run.json").write_text(json.dumps(head | {"host_cores": 4, "sites": sites}))
+    (folder / "run.json").write_text(json.dumps(head | {"host_cores": CORES, "sites": sites}))
     (folder / "events-1.jsonl").write_text("".join(lines))
     _write(folder / "requests-1.jsonl", [HostRow(1.0, 0.5), *map(_request, ended)])
     for name, noted in rows.items():
         _write(folder / f"site-{name}-1.jsonl", noted)
+    if weather:
+        _write(folder / "machine-1.jsonl", weather)
     return grid
 
 
@@ -106,6 +149,7 @@ def _engine_rows(now_s: float, share: float, line: RoundLine) -> list[Row]:
             prompt_tokens=engine.counts.prompt_tokens,
             steps=engine.counts.steps,
             sequences=engine.counts.sequences,
+            cpu_s=engine.cpu_s,
         )
         for service, engine in line.engines.items()
     ]

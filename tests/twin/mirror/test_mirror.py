@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.twin.mirror.recordings import TRUTH, busy_city, record
+from tests.twin.mirror.recordings import TRUTH, Sky, busy_city, record
 
 from aigrid.core.errors import ConfigurationError
 from aigrid.twin.mirror.calibration import calibrate
 from aigrid.twin.mirror.comparison import Mirror
 from aigrid.twin.mirror.prediction import predict
 from aigrid.twin.mirror.recorded import read_run
+from aigrid.twin.mirror.weather import weather_of
 from aigrid.twin.scenario import EngineRounds
 
 
@@ -73,6 +74,56 @@ def test_nothing_after_the_first_third_is_learnt_from(folder: Path) -> None:
 
 def test_the_same_recording_and_seed_give_the_same_trace(folder: Path, mirror: Mirror) -> None:
     assert predict(folder).to_dict() == mirror.to_dict()
+
+
+@pytest.fixture(scope="module")
+def stormy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two thirds into the run others come to the machine, and its work takes twice as long."""
+    folder = tmp_path_factory.mktemp("recorded") / "stormy"
+    record(folder, busy_city(), sky=Sky(calm=0.8, storm=3.0, storm_at_s=45.0))
+    return folder
+
+
+def test_weather_that_was_recorded_drives_the_prediction(stormy: Path) -> None:
+    mirror = predict(stormy)
+    assert mirror.within_target
+    blind = {row.name: row.error_pct or 0.0 for row in mirror.blind}
+    assert blind["ttft_ms_p50"] < -25.0 and blind["utilisation_mean"] < -25.0
+    assert any("weather" in given for given in mirror.inputs)
+
+
+def test_a_recording_without_weather_is_predicted_without(mirror: Mirror) -> None:
+    assert not mirror.blind and not any("weather" in given for given in mirror.inputs)
+    assert any("no weather" in note for note in mirror.notes)
+
+
+def test_weather_with_a_gap_is_not_used(stormy: Path, tmp_path: Path) -> None:
+    copy = copy_of(stormy, tmp_path / "run")
+    lines = (copy / "machine-1.jsonl").read_text().splitlines(keepends=True)
+    (copy / "machine-1.jsonl").write_text("".join(lines[:100] + lines[200:]))
+    run = read_run(copy)
+    assert weather_of(read_run(stormy), (3.0, 30.0)) is not None
+    assert weather_of(run, (3.0, 30.0)) is None
+
+
+def test_no_engine_and_no_latency_of_the_predicted_part_is_weather(stormy: Path) -> None:
+    run = read_run(stormy)
+    before = weather_of(run, (3.0, 30.0))
+    for rows in run.engines.values():
+        rows[:] = [
+            row
+            if row.at_s <= 31.0
+            else replace(row, cpu_s=2 * row.cpu_s, fill_s=3 * row.fill_s, decode_s=0.0)
+            for row in rows
+        ]
+    run.requests[:] = [
+        row if row.at_s <= 31.0 else replace(row, ttft_s=9.0, duration_s=9.0)
+        for row in run.requests
+    ]
+    after = weather_of(run, (3.0, 30.0))
+    assert before is not None and after is not None
+    assert before.crowd.tolist() == after.crowd.tolist()
+    assert before.slower.tolist() == after.slower.tolist()
 
 
 def test_a_mirror_is_plain_json(mirror: Mirror) -> None:

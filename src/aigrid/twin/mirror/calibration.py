@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from aigrid.core.errors import ConfigurationError
 from aigrid.core.run_record import UNKNOWN_S, EngineRow
 from aigrid.twin.mirror.recorded import RecordedRun
+from aigrid.twin.mirror.weather import Weather
 from aigrid.twin.scenario import EngineRounds
 
 ROUNDS_NEEDED = 200
 WINDOW_S = 0.25
 # Less work in a window than this says nothing of how fast the machine was.
 WORK_NEEDED_S = 0.01
+CROWDING_RANGE, CROWDING_STEPS = (0.5, 3.0), 100
 _TINY_S = 1e-7
 _WORK = ("piece_s", "prompt_token_s", "step_s", "sequence_s")
 
@@ -42,6 +44,8 @@ class Calibration:
         back_s: (M,) and back, of first pieces and of ends.
         slowness: (W,) of the machine in each `WINDOW_S`, in order, 1 on average over work.
         wake_s: until an engine's thread has noticed a job, and its site the first piece.
+        weather: that the machine is driven by; None where none was recorded, or none is wanted.
+        crowding: how many threads each of the weather's counts for.
     """
 
     until_s: float
@@ -52,6 +56,8 @@ class Calibration:
     back_s: NDArray[np.float64]
     slowness: NDArray[np.float64]
     wake_s: float = 0.0
+    weather: Weather | None = None
+    crowding: float = 1.0
 
     @property
     def path_s(self) -> float:
@@ -59,8 +65,12 @@ class Calibration:
         return float(np.median(self.there_s) + np.median(self.back_s)) + self.wake_s
 
 
-def calibrate(run: RecordedRun, from_s: float, until_s: float) -> Calibration:
+def calibrate(
+    run: RecordedRun, from_s: float, until_s: float, weather: Weather | None = None
+) -> Calibration:
     """Fit rounds and path on what was noted between two times.
+
+    With weather the costs are processor time, and how much longer work took is the machine's.
 
     Raises:
         ConfigurationError: too little happened to fit anything.
@@ -68,7 +78,8 @@ def calibrate(run: RecordedRun, from_s: float, until_s: float) -> Calibration:
     windows: dict[str, list[NDArray[np.float64]]] = {p.site.name: [] for p in run.sites}
     for (site, _), rows in run.engines.items():
         part = [row for row in rows if from_s <= row.at_s <= until_s]
-        windows[site] += [_window(a, b) for a, b in pairwise(part) if b.rounds > a.rounds]
+        found = [_window(a, b) for a, b in pairwise(part) if b.rounds > a.rounds]
+        windows[site] += [_worked(window) for window in found] if weather else found
     every = [window for found in windows.values() for window in found]
     if not every or sum(window[_ROUNDS] for window in every) < ROUNDS_NEEDED:
         raise ConfigurationError(
@@ -81,6 +92,7 @@ def calibrate(run: RecordedRun, from_s: float, until_s: float) -> Calibration:
         for site, found in windows.items()
     }
     engines = {site: _fit(found, fed) for site, found in parts.items()}
+    crowding = _crowding(run, weather, from_s, until_s) if weather else 1.0
     there_s, back_s = _ways(run, from_s, until_s)
     return Calibration(
         until_s=until_s,
@@ -90,10 +102,12 @@ def calibrate(run: RecordedRun, from_s: float, until_s: float) -> Calibration:
         there_s=there_s,
         back_s=back_s,
         slowness=_slowness(windows, engines, from_s, until_s),
+        weather=weather,
+        crowding=crowding,
     )
 
 
-_FILL_S, _DECODE_S, _GAP_S, _ROUNDS, _PIECES, _PROMPT, _STEPS, _SEQUENCES, _AT_S = range(9)
+_FILL_S, _DECODE_S, _GAP_S, _ROUNDS, _PIECES, _PROMPT, _STEPS, _SEQUENCES, _AT_S, _CPU_S = range(10)
 
 
 def _window(before: EngineRow, after: EngineRow) -> NDArray[np.float64]:
@@ -113,8 +127,40 @@ def _window(before: EngineRow, after: EngineRow) -> NDArray[np.float64]:
             after.steps - before.steps,
             after.sequences - before.sequences,
             after.at_s,
+            after.cpu_s - before.cpu_s,
         ]
     )
+
+
+def _worked(window: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same window with the processor's time in place of time, in the same proportions."""
+    worked = window.copy()
+    took_s = window[_FILL_S] + window[_DECODE_S]
+    worked[[_FILL_S, _DECODE_S]] *= min(1.0, window[_CPU_S] / took_s) if took_s > 0.0 else 1.0
+    return worked
+
+
+def _crowding(run: RecordedRun, weather: Weather, from_s: float, until_s: float) -> float:
+    """By how much the weather's crowd weighs, for engines to have taken as long as they did.
+
+    With n engines at work among k others, work of w takes w * max(1, (n + crowding * k) / cores)
+    where threads share cores. Others count for more than an engine, because engines yield to all
+    (`radio.protection.yield_to_radio`): for about two, by what was recorded (docs/decisions/0226).
+    """
+    edges = np.arange(from_s, until_s, 1.0)
+    took_s, cpu_s = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    for rows in run.engines.values():
+        at_s = [row.at_s for row in rows]
+        took_s += np.diff(np.interp(edges, at_s, [row.fill_s + row.decode_s for row in rows]))
+        cpu_s += np.diff(np.interp(edges, at_s, [row.cpu_s for row in rows]))
+    engines = np.maximum(1.0, took_s)  # of a second: so many at work on average
+    crowd = np.array([weather.mean(weather.crowd, at_s, at_s + 1.0) for at_s in edges[:-1]])
+    tried = np.geomspace(*CROWDING_RANGE, CROWDING_STEPS)
+    told = [
+        float((cpu_s * np.maximum(1.0, (engines + one * crowd) / weather.cores)).sum())
+        for one in tried
+    ]
+    return float(np.interp(took_s.sum(), told, tried))
 
 
 def time_for_work(

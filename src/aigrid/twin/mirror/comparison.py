@@ -15,7 +15,16 @@ from aigrid.twin.mirror.recorded import RecordedRun
 
 TARGET_PCT = 15.0
 DRIFT_NOTED_PCT = 5.0
+# An engine that works so much of its time has none left.
+FULL = 0.97
 TARGET_ROWS = ("ttft_ms_p50", "answer_ms_p50", "utilisation_mean")
+# What a prediction is given of the part that it predicts.
+INPUTS = (
+    "sites, services and the control plane's dials",
+    "each request's arrival, origin, prompt tokens and answer tokens",
+    "each radio's load, need and slots",
+)
+WEATHER = "the machine's weather: what others and the radios took of it, how fast its cores were"
 Times = NDArray[np.float64]
 
 
@@ -68,8 +77,12 @@ class Mirror:
         rounds: what was learnt, by site, in seconds.
         path_ms: outside of the engine, there and back.
         load_average: of the machine, mean and highest, over the whole recording.
-        drift_pct: by how much longer the machine took in the predicted part than in the first for
-            the same work of its engines; no model of the grid can know it.
+        blind: the same figures predicted without the machine's weather; empty where none was
+            recorded, and `rows` are without it.
+        weather_pct: by how much longer the same work takes in the predicted part than in the first,
+            as the weather tells; 0 without.
+        drift_pct: by how much longer engines took for it, measured; no model of a grid can know it,
+            and the prediction does not use it.
         notes: what limits the comparison.
         trace_sha256: of the twin's run.
     """
@@ -86,6 +99,8 @@ class Mirror:
     rounds: dict[str, dict[str, float]]
     path_ms: float
     load_average: tuple[float, float]
+    blind: tuple[Row, ...]
+    weather_pct: float
     drift_pct: float
     notes: tuple[str, ...]
     trace_sha256: str
@@ -97,6 +112,11 @@ class Mirror:
             KeyError: there is none.
         """
         return {row.name: row for row in self.rows}[name]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the twin was given of the part that it predicts."""
+        return (*INPUTS, *[WEATHER] * bool(self.blind))
 
     @property
     def within_target(self) -> bool:
@@ -121,6 +141,9 @@ class Mirror:
             "path_ms": round(self.path_ms, 3),
             "load_average_mean": round(self.load_average[0], 2),
             "load_average_max": round(self.load_average[1], 2),
+            "inputs": list(self.inputs),
+            "without_weather": [row.to_dict() for row in self.blind],
+            "weather_pct": round(self.weather_pct, 2),
             "drift_pct": round(self.drift_pct, 2),
             "notes": list(self.notes),
             "trace_sha256": self.trace_sha256,
@@ -164,6 +187,7 @@ def compare(
     window: tuple[float, float],
     fitted: tuple[float, float],
     seed: int,
+    blind: Seen | None = None,
 ) -> Mirror:
     """Set predicted and measured figures of a window side by side.
 
@@ -174,12 +198,14 @@ def compare(
         window: from when to when requests arrived that are compared.
         fitted: likewise, that the calibration saw.
         seed: of chance.
+        blind: the twin's run without the weather, where there was one.
     """
     real, twin = _measured(run, window), _predicted(run, seen, window)
     span_s = window[1] - window[0]
     born = [r for r in seen.requests if window[0] <= r.born_s + seen.zero_s <= window[1]]
     slower = time_for_work(run, calibration, *window) / time_for_work(run, calibration, *fitted)
     drift_pct = 100.0 * (slower - 1.0)
+    weather_pct = _weather_pct(calibration, window, fitted)
     loads = np.array(run.load_average or [0.0])
     return Mirror(
         folder=str(run.folder),
@@ -194,10 +220,22 @@ def compare(
         rounds={site: one.model_dump() for site, one in calibration.engines.items()},
         path_ms=1000.0 * calibration.path_s,
         load_average=(float(loads.mean()), float(loads.max())),
+        blind=_rows(real, _predicted(run, blind, window), span_s) if blind else (),
+        weather_pct=weather_pct,
         drift_pct=drift_pct,
-        notes=tuple(_notes(run, calibration, drift_pct)),
+        notes=tuple(_notes(run, calibration, real.busy, drift_pct, weather_pct)),
         trace_sha256=seen.trace_sha256,
     )
+
+
+def _weather_pct(
+    calibration: Calibration, window: tuple[float, float], fitted: tuple[float, float]
+) -> float:
+    weather = calibration.weather
+    if weather is None:
+        return 0.0
+    takes = [weather.takes(calibration.crowding, *part) for part in (window, fitted)]
+    return 100.0 * (takes[0] / takes[1] - 1.0)
 
 
 def _rows(real: _Side, twin: _Side, span_s: float) -> tuple[Row, ...]:
@@ -291,13 +329,32 @@ def _mean(busy: dict[str, float]) -> float:
     return sum(busy.values()) / len(busy)
 
 
-def _notes(run: RecordedRun, calibration: Calibration, drift_pct: float) -> list[str]:
+def _told(calibration: Calibration, weather_pct: float) -> str:
+    if calibration.weather is None:
+        return "record while nothing else runs on it"
+    return f"the weather tells of {weather_pct:+.0f}%"
+
+
+def _notes(
+    run: RecordedRun,
+    calibration: Calibration,
+    real_busy: dict[str, float],
+    drift_pct: float,
+    weather_pct: float,
+) -> list[str]:
     notes = []
+    if calibration.weather is None:
+        notes.append("no weather of the machine was recorded: it is taken as in the first part")
     if abs(drift_pct) > DRIFT_NOTED_PCT:
         notes.append(
             f"for the same work the machine took {abs(drift_pct):.0f}% "
             f"{'longer' if drift_pct > 0.0 else 'less'} in the predicted part than in the first: "
-            "record while nothing else runs on it"
+            f"{_told(calibration, weather_pct)}"
+        )
+    if full := sorted(site for site, busy in real_busy.items() if busy >= FULL):
+        notes.append(
+            f"no time left at {', '.join(full)}: lines grow there, and small errors in speed are "
+            "large ones in waiting"
         )
     if calibration.pooled:
         sites = ", ".join(calibration.pooled)

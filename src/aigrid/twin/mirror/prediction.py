@@ -26,10 +26,11 @@ from aigrid.twin.mirror.comparison import (
     missing_s,
     predicted_busy,
 )
-from aigrid.twin.mirror.machine import Machine
+from aigrid.twin.mirror.machine import DrawnMachine, WeatheredMachine
 from aigrid.twin.mirror.radio import RecordedRadio
 from aigrid.twin.mirror.recorded import RecordedRun, read_run
-from aigrid.twin.rounds import RoundLine
+from aigrid.twin.mirror.weather import Weather, weather_of
+from aigrid.twin.rounds import Machine, RoundLine
 from aigrid.twin.scenario import Deployment, Physics, Scenario, SimulatedPackage
 
 FIT_FRACTION = 1.0 / 3.0
@@ -47,37 +48,63 @@ VERSION = "recorded"
 def predict(folder: Path, seed: int = 0) -> Mirror:
     """Predict the last two thirds of a recorded run, with speeds learnt from its first third.
 
+    Where the recording holds the machine's weather, the twin's machine is driven by it, and the
+    same prediction without it is set beside.
+
     Args:
         folder: that `aigrid up --record DIR` wrote.
-        seed: of chance: which moments of the first part come again.
+        seed: of chance.
 
     Raises:
         ConfigurationError: the folder holds no recorded run, or one with too little in it.
     """
     run = read_run(folder)
     asked = [Asked.of(run, request) for request in run.requests if _counts(request)]
+    _check(run, asked)
+    begin_s, end_s = asked[0].row.at_s, asked[-1].row.at_s
+    split_s = begin_s + FIT_FRACTION * (end_s - begin_s)
+    fitted, window = (begin_s, split_s), (split_s, end_s)
+    weather = weather_of(run, fitted)
+    calibration, seen = _foretold(run, asked, fitted, seed, weather)
+    blind = _foretold(run, asked, fitted, seed, None)[1] if weather else None
+    return compare(run, calibration, seen, window, fitted, seed, blind)
+
+
+def _check(run: RecordedRun, asked: list[Asked]) -> None:
     if len(asked) < REQUESTS_NEEDED:
         raise ConfigurationError(
-            f"{folder}: {len(asked)} requests were recorded",
+            f"{run.folder}: {len(asked)} requests were recorded",
             next_step=f"send at least {REQUESTS_NEEDED} while the grid runs with --record",
         )
     missing = {one.row.service for one in asked} - set(run.services)
     if missing or not set(run.joined_s) >= {planned.site.name for planned in run.sites}:
         raise ConfigurationError(
-            f"{folder}: the beginning is missing: joins of sites, or the deployment of "
+            f"{run.folder}: the beginning is missing: joins of sites, or the deployment of "
             f"{', '.join(sorted(missing)) or 'services'}",
             next_step="give a whole recording; its oldest files may have been rotated away",
         )
-    begin_s, end_s = asked[0].row.at_s, asked[-1].row.at_s
-    split_s = begin_s + FIT_FRACTION * (end_s - begin_s)
-    calibration = _settled(run, asked, (begin_s, split_s), seed)
+
+
+def _foretold(
+    run: RecordedRun,
+    asked: list[Asked],
+    fitted: tuple[float, float],
+    seed: int,
+    weather: Weather | None,
+) -> tuple[Calibration, Seen]:
+    """What was learnt, and a twin's run with it."""
+    calibration = _settled(run, asked, fitted, seed, weather)
     replay = _Replay(run, calibration, asked, seed)
-    replay.play(end_s)
-    return compare(run, calibration, replay.seen(), (split_s, end_s), (begin_s, split_s), seed)
+    replay.play(asked[-1].row.at_s)
+    return calibration, replay.seen()
 
 
 def _settled(
-    run: RecordedRun, asked: list[Asked], fitted: tuple[float, float], seed: int
+    run: RecordedRun,
+    asked: list[Asked],
+    fitted: tuple[float, float],
+    seed: int,
+    weather: Weather | None,
 ) -> Calibration:
     """Speeds with which the twin is as busy as the grid was, both in the first part.
 
@@ -85,7 +112,7 @@ def _settled(
     do is not quite the same, and is evened out here. So is the time that threads take to wake: the
     twin's have none, and the medians of the first part tell how much is missing.
     """
-    calibration = calibrate(run, *fitted)
+    calibration = calibrate(run, *fitted, weather)
     first = [one for one in asked if one.row.at_s <= fitted[1]]
     for _ in range(SETTLE_ROUNDS):
         replay = _Replay(run, calibration, first, seed)
@@ -141,18 +168,26 @@ class _Replay:
         self._busy: list[tuple[float, dict[str, float]]] = []
         ways, machine = np.random.SeedSequence(seed).spawn(2)
         rng = np.random.default_rng(ways)
-        self._machine = Machine(calibration.slowness, np.random.default_rng(machine))
+        self._machine = self._machine_of(calibration, np.random.default_rng(machine))
         gateway = self._grid.world.gateway
         gateway.there_s = lambda: float(rng.choice(calibration.there_s))
         back_s = calibration.back_s + calibration.wake_s
         gateway.back_s = lambda: float(rng.choice(back_s))
         self._set_up()
 
+    def _machine_of(self, calibration: Calibration, rng: np.random.Generator) -> Machine:
+        if calibration.weather is None:
+            return DrawnMachine(calibration.slowness, rng)
+        until_s = self._asked[-1].row.at_s + SETTLE_S
+        return WeatheredMachine(
+            calibration.weather, calibration.crowding, self._zero_s, until_s, rng
+        )
+
     def _set_up(self) -> None:
         world = self._grid.world
         for site in world.sites.values():
             assert isinstance(site.line, RoundLine)
-            site.line.slower = self._slower
+            site.line.machine = self._machine
         for name, site in world.sites.items():
             if site.radio is not None:
                 site.radio = RecordedRadio(
@@ -162,9 +197,6 @@ class _Replay:
             arrive = partial(self._arrive, number, one)
             world.simulation.after(max(0.0, one.row.at_s - self._zero_s), arrive)
         world.simulation.every(LOOK_S, self._look)
-
-    def _slower(self) -> float:
-        return self._machine.slowness(self._grid.now_s)
 
     def _arrive(self, number: int, one: Asked) -> None:
         world = self._grid.world

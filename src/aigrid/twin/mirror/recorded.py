@@ -14,7 +14,15 @@ from aigrid.control.policy import Policy
 from aigrid.core import run_record
 from aigrid.core.errors import ConfigurationError
 from aigrid.core.events import Heartbeat, ServiceDeployed, SiteJoined
-from aigrid.core.run_record import DropRow, EngineRow, HostRow, JobRow, RequestRow, Row
+from aigrid.core.run_record import (
+    DropRow,
+    EngineRow,
+    HostRow,
+    JobRow,
+    MachineRow,
+    RequestRow,
+    Row,
+)
 from aigrid.radio.topology import PlannedSite, read_sites
 
 FILE_LIMIT_BYTES = 128 * 1024 * 1024
@@ -51,6 +59,7 @@ class RecordedRun:
         jobs: by (key, site), in order of their end.
         engines: by (site, service), in order.
         load_average: of the machine, once a second.
+        machine: what it did, in order; empty in old recordings.
         dropped: rows that were not written.
         cut_short: files whose last line is not whole.
     """
@@ -72,6 +81,7 @@ class RecordedRun:
         default_factory=lambda: defaultdict(list)
     )
     load_average: list[float] = field(default_factory=list)
+    machine: list[MachineRow] = field(default_factory=list)
     dropped: int = 0
     cut_short: list[str] = field(default_factory=list)
 
@@ -93,6 +103,8 @@ def read_run(folder: Path) -> RecordedRun:
     for path in sorted(folder.glob(f"{run_record.EVENTS}-*.jsonl")):
         _read_events(run, path)
     for path in sorted(folder.glob(f"{run_record.REQUESTS}-*.jsonl")):
+        _read_rows(run, path, "")
+    for path in sorted(folder.glob(f"{run_record.MACHINE}-*.jsonl")):
         _read_rows(run, path, "")
     for planned in run.sites:
         name = planned.site.name
@@ -162,6 +174,8 @@ def _read_rows(run: RecordedRun, path: Path, site: str) -> None:
             run.engines[site, row.service].append(row)
         elif isinstance(row, HostRow):
             run.load_average.append(row.load_average)
+        elif isinstance(row, MachineRow):
+            run.machine.append(row)
         elif isinstance(row, DropRow):
             run.dropped += row.rows
 
