@@ -93,6 +93,7 @@ class Supervisor:
         """
         planned = self.settings.planned_sites()
         fabric.check(self.settings.fabric)
+        self._check_records()
         self.port = _free_port(self.settings.host, self.settings.port)
         self.control_port = _free_port(self.settings.host, 0)
         paths = self.settings.paths
@@ -111,6 +112,18 @@ class Supervisor:
             self.stop()
             raise
 
+    def _check_records(self) -> None:
+        """See that the database lets us in, before anything slow happens."""
+        if self._database or self.settings.paths.database_json.exists():
+            from aigrid.live import records  # SQLAlchemy is slow to import
+
+            self.settings.paths.make()
+            records.open_records(self.settings.paths, self._database).close()
+
+    @property
+    def _database(self) -> str:
+        return self.settings.database.get_secret_value()
+
     def _plan(self, planned: tuple[PlannedSite, ...]) -> None:
         record = self.settings.record
         common = {"data": str(self.settings.data), "host": self.settings.host}
@@ -118,7 +131,14 @@ class Supervisor:
         common |= {"fabric": self.settings.fabric}
         wide = self._plan_door() if self.settings.advertise else {}
         self._add(
-            "control", wide | common | {"port": self.control_port, "commit": self.settings.commit}
+            "control",
+            wide
+            | common
+            | {
+                "port": self.control_port,
+                "commit": self.settings.commit,
+                "database": self._database,
+            },
         )
         grid_token = read_secret(self.settings.paths.grid_token)
         key = read_secret(self.settings.paths.api_key)
