@@ -109,7 +109,7 @@ def test_a_server_that_dies_is_left_alone_and_found_again(tmp_path: Path) -> Non
 def test_a_server_that_takes_connections_and_says_nothing_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("aigrid.store.database_url.CONNECT_S", 0.2)
+    monkeypatch.setattr("aigrid.store.database_url.ANSWER_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         database = Database(f"postgresql://u:secret@127.0.0.1:{silent.getsockname()[1]}/d")
         with pytest.raises(UnavailableError):

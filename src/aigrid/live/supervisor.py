@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,9 +57,11 @@ class Supervisor:
 
     Attributes:
         settings: what to run.
+        environment: what a process gets beside this one's, by its name.
     """
 
     settings: GridSettings
+    environment: Callable[[str], Mapping[str, str]] = lambda _: {}
     children: dict[str, Child] = field(default_factory=dict)
     control_port: int = 0
     port: int = 0
@@ -220,6 +223,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, **self.environment(child.name)},
             )
         child.started_s = time.monotonic()
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pg8000
 from sqlalchemy import Connection, Engine, Text, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,7 +20,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from aigrid.core.errors import UnavailableError
 from aigrid.store.backoff import Backoff
 from aigrid.store.database_errors import away, explain
-from aigrid.store.database_url import CONNECT_S, DatabaseUrl, parse_url
+from aigrid.store.database_url import ANSWER_S, DatabaseUrl, parse_url
 
 BUSY_S = 5.0
 POOL_SIZE = 8
@@ -47,7 +48,7 @@ class Database:
         parsed = parse_url(url)
         self.shown, self.server = parsed.shown, parsed.sqlite is None
         self._engine = _served(parsed) if self.server else _in_file(parsed)
-        self._backoff = Backoff(CONNECT_S)
+        self._backoff = Backoff(ANSWER_S)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -91,7 +92,7 @@ def sqlite_url(path: Path) -> str:
 
 def _served(url: DatabaseUrl) -> Engine:
     """A pool with a limit; a connection that broke is found out before it is used."""
-    return create_engine(
+    engine = create_engine(
         url.driver_url,
         connect_args=url.options,
         poolclass=QueuePool,
@@ -102,6 +103,14 @@ def _served(url: DatabaseUrl) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
     )
+    engine.dialect.do_close = _close  # type: ignore[method-assign, assignment]
+    return engine
+
+
+def _close(connection: Any) -> None:
+    """Let a connection go; that it is broken is known by now."""
+    with suppress(pg8000.Error, OSError):
+        connection.close()
 
 
 def _in_file(url: DatabaseUrl) -> Engine:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from aigrid.core.errors import ConfigurationError
 
-CONNECT_S = 3.0
+ANSWER_S = 10.0  # for a connection, and for each answer on it
 PORT = 5432
 DRIVER = "postgresql+pg8000"
 NAMES = ("postgresql", "postgres", DRIVER)
@@ -93,7 +93,7 @@ def parse_url(url: str) -> DatabaseUrl:
         "user": parsed.username or getpass.getuser(),
         "password": parsed.password,
         "database": parsed.database,
-        "timeout": CONNECT_S,
+        "timeout": ANSWER_S,
         "application_name": "aigrid",
     }
     if host.startswith("/"):

@@ -28,7 +28,7 @@ class PostgresServer:
 
     Attributes:
         folder: of the cluster and its log.
-        durable: whether commits wait for the disk.
+        durable: whether commits outlive a power cut too.
     """
 
     folder: Path
@@ -81,7 +81,7 @@ class PostgresServer:
     def _spawn(self) -> None:
         options = [f"listen_addresses={HOST}", f"port={self.port}", "unix_socket_directories="]
         options += ["max_connections=40", "shared_buffers=16MB"]
-        options += [] if self.durable else ["fsync=off", "synchronous_commit=off"]
+        options += [] if self.durable else ["fsync=off"]
         command = [_binary("postgres"), "-D", str(self.folder / "data")]
         for option in options:
             command += ["-c", option]
