@@ -1,4 +1,4 @@
-"""What gets installed is pinned: every distribution that ours needs, and what those need in turn."""
+"""What gets installed is pinned: every distribution that ours needs, and all that those need."""
 
 from __future__ import annotations
 

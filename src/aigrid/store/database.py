@@ -5,6 +5,7 @@ What differs between the two stands here and beside it; tables and statements ar
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -104,13 +105,32 @@ def _served(url: DatabaseUrl) -> Engine:
         hide_parameters=True,
     )
     engine.dialect.do_close = _close  # type: ignore[method-assign, assignment]
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        connection = pg8000.Connection.__new__(pg8000.Connection)
+        try:
+            connection.__init__(*arguments, **options)
+        except BaseException:
+            _let_go(getattr(connection, "_usock", None))
+            raise
+        return connection
+
     return engine
 
 
 def _close(connection: Any) -> None:
     """Let a connection go; that it is broken is known by now."""
+    wire = connection._usock
     with suppress(pg8000.Error, OSError):
         connection.close()
+    _let_go(wire)
+
+
+def _let_go(wire: Any) -> None:
+    """Close a socket at once; the driver leaves it to whoever collects its garbage."""
+    if wire is not None and (number := wire.detach()) >= 0:
+        os.close(number)
 
 
 def _in_file(url: DatabaseUrl) -> Engine:
