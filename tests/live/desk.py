@@ -1,6 +1,6 @@
 """The control plane's accounts behind its own HTTP, without a grid."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from aigrid.core.tenancy import Usage
 from aigrid.live import billing_api, server, tenancy_api
 from aigrid.live.billing_desk import BillingDesk
 from aigrid.live.paths import GridPaths
+from aigrid.live.records import open_records
 from aigrid.live.tenancy import Tenancy
 from aigrid.live.usage_log import event_of
 from aigrid.store.catalogue import PackageRecord
@@ -24,12 +25,20 @@ PRICED = ServiceSpec("m", "1.0.0", price=Price("USD", 0.15, 0.6))
 PACKAGES = {"sha256:0": PackageRecord("m", "1.0.0", "sha256:0", "chat", 1, PRICED, "me", 1.0, {})}
 
 
+def tenancy_of(
+    paths: GridPaths, clock_s: Callable[[], float] = lambda: NOW_S, url: str = ""
+) -> Tenancy:
+    """A control plane's accounts, opened anew."""
+    return Tenancy(paths, OPERATOR, open_records(paths, url).accounts, clock_s=clock_s)
+
+
 class Api:
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, url: str = "") -> None:
+        self.url = url
         paths = GridPaths(data)
         paths.make()
         self.now_s = NOW_S
-        self.tenancy = Tenancy(paths, OPERATOR, clock_s=lambda: self.now_s)
+        self.tenancy = tenancy_of(paths, lambda: self.now_s, url)
         self.desk = BillingDesk(self.tenancy, PACKAGES.get)
         app = FastAPI()
         app.add_exception_handler(AigridError, server.refuse)
@@ -57,9 +66,10 @@ class Api:
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    made = Api(tmp_path)
+def api(tmp_path: Path, database_url: str) -> Iterator[Api]:
+    made = Api(tmp_path, "" if database_url.startswith("sqlite") else database_url)
     with made.client:
         made.call("POST", "/tenants", {"name": "acme"})
         made.call("POST", "/tenants", {"name": "other"})
         yield made
+    made.tenancy.accounts.close()

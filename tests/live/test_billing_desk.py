@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.live.desk import NOW_S, OPERATOR, PACKAGES, Api, api
+from tests.live.desk import NOW_S, PACKAGES, Api, api, tenancy_of
 
 from aigrid.core.errors import StorageError
 from aigrid.core.tenancy import Place, Usage
 from aigrid.live.billing_desk import BillingDesk
-from aigrid.live.tenancy import Tenancy
 from aigrid.live.usage_log import event_of
 
 __all__ = ["api"]
@@ -32,7 +31,7 @@ def total_micro(api: Api, tenant: str = "acme") -> int:
 
 def reopened(api: Api) -> BillingDesk:
     """The control plane after a kill."""
-    tenancy = Tenancy(api.tenancy.paths, OPERATOR, clock_s=lambda: api.now_s)
+    tenancy = tenancy_of(api.tenancy.paths, lambda: api.now_s, api.url)
     return BillingDesk(tenancy, PACKAGES.get)
 
 
@@ -73,6 +72,15 @@ def test_kill_between_log_and_database_loses_and_doubles_nothing(
     assert again.prove("b")["record"]["request_id"] == "b"
 
 
+def test_a_gateway_whose_clock_is_wrong_is_billed_all_the_same(api: Api) -> None:
+    api.report(replace(used("a"), at_s=NOW_S + 5 * 3600), replace(used("b"), at_s=NOW_S - 5 * 3600))
+    assert total_micro(api) == 1_500_000
+    assert [api.desk.book.row(name)["at_ms"] for name in "ab"] == [
+        NOW_S * 1000,
+        (NOW_S - 5 * 3600) * 1000,
+    ]
+
+
 def test_odd_records_are_noted_and_do_not_stop_the_others(api: Api) -> None:
     good = event_of(used("a"), "gw")
     odd: list[Any] = [
@@ -81,7 +89,7 @@ def test_odd_records_are_noted_and_do_not_stop_the_others(api: Api) -> None:
         good | {"type": "other"},
         good | {"id": "somebody-else"},
         good | {"data": good["data"] | {"prompt_tokens": -5}},
-        good | {"data": good["data"] | {"at_s": NOW_S * 2}},
+        good | {"data": good["data"] | {"at_s": -1.0}},
         good | {"data": good["data"] | {"price": 0}},
     ]
     assert api.desk.take("gw", [*odd, good])["acked"] == len(odd) + 1

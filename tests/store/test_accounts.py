@@ -9,14 +9,14 @@ import pytest
 from aigrid.core.errors import ConfigurationError, ConflictError, NotFoundError, StorageError
 from aigrid.core.tenancy import ApiKey, Grant, Quota, Sovereignty, Tenant
 from aigrid.store.accounts import Accounts, ended
-from aigrid.store.database import sqlite_url
+from aigrid.store.database import Database, sqlite_url
 
 KEY = ApiKey("k", "acme", "consumer", "d" * 64, "sk-a", "app", 1.0)
 
 
 @pytest.fixture
-def accounts(tmp_path: Path) -> Iterator[Accounts]:
-    made = Accounts(sqlite_url(tmp_path / "accounts.sqlite"))
+def accounts(database_url: str) -> Iterator[Accounts]:
+    made = Accounts(Database(database_url))
     made.add_tenant(Tenant("acme"))
     yield made
     made.close()
@@ -71,20 +71,20 @@ def test_key_ends_when_told_or_before(accounts: Accounts) -> None:
 
 def test_another_schema_and_other_databases_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "accounts.sqlite"
-    Accounts(sqlite_url(path)).close()
+    Accounts(Database(sqlite_url(path))).close()
     database = sqlite3.connect(path)
     database.execute("update accounts_schema set version = 99")
     database.commit()
     database.close()
     with pytest.raises(StorageError, match="schema 99"):
-        Accounts(sqlite_url(path))
+        Accounts(Database(sqlite_url(path)))
     for url in ("mysql://u:secret@h/d", "nonsense"):
         with pytest.raises(ConfigurationError) as told:
-            Accounts(url)
+            Database(url)
         assert "secret" not in str(told.value)
 
 
 def test_damaged_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(StorageError, match="not a database"):
-        Accounts(sqlite_url(tmp_path / "a.sqlite"))
+        Accounts(Database(sqlite_url(tmp_path / "a.sqlite")))

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,10 @@ class PipeReporter:
 
 
 def start_detached(
-    arguments: Sequence[str], paths: GridPaths, progress: Progress
+    arguments: Sequence[str],
+    paths: GridPaths,
+    progress: Progress,
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Run `aigrid ARGUMENTS` in a session of its own and return when its grid is ready.
 
@@ -74,6 +77,7 @@ def start_detached(
         arguments: of the `up` command, without `--detach`; `--report-to` is added.
         paths: of the data directory; the output goes to its logs.
         progress: hears the stages.
+        environment: added to this process's: secrets, which arguments would show to everybody.
 
     Returns:
         What the grid said about itself, plus `pid` and `log`.
@@ -95,6 +99,7 @@ def start_detached(
             stderr=output,
             start_new_session=True,
             pass_fds=(writing,),
+            env={**os.environ, **(environment or {})},
         )
     os.close(writing)
     try:

@@ -102,6 +102,23 @@ def run_grid(
             supervisor.stop()
 
 
+def read_database(given: str | None) -> str | None:
+    """The database's URL, checked; see `store.database_url`.
+
+    Raises:
+        ConfigurationError: it cannot be read, or names no PostgreSQL.
+    """
+    if not given:
+        return None
+    from aigrid.core.errors import ConfigurationError
+    from aigrid.store.database_url import FORM, parse_url, read_url
+
+    url = read_url(given)
+    if parse_url(url).sqlite is not None:
+        raise ConfigurationError("--database: SQLite needs no option", next_step=f"give {FORM}")
+    return url
+
+
 def settings_of(data: Path, **chosen: Any) -> GridSettings:
     """Settings from what a person chose; None means the default.
 

@@ -31,8 +31,8 @@ def chaos(
     A grid of its own, in a temporary folder, under load; every answer is checked.
 
     SUITE is small, sites, all, or one fault: kill-site, hang-site, slow-site, cut-off,
-    kill-control, kill-fabric, kill-gateway, disk-full, spoiled-package, drain, overload, churn,
-    power-cut.
+    kill-control, kill-fabric, kill-database, clock-jump, kill-gateway, disk-full,
+    spoiled-package, drain, overload, churn, power-cut.
     """
     from aigrid.app.chaos.suite import Wish, run
     from aigrid.cli.bars import progress_bars
@@ -65,6 +65,7 @@ def _table(verdicts: list[Verdict]) -> Table:
         "continued",
         "asked again",
         "refused",
+        "misbilled",
         "slowest s",
         "back s",
     )
@@ -73,7 +74,10 @@ def _table(verdicts: list[Verdict]) -> Table:
         column.justify = "right"
     for v in verdicts:
         figures = (v.requests, v.lost, v.hung, v.changed, v.continued, v.asked_again, v.refused)
-        shown = [str(n) for n in figures] + [f"{v.slowest_s:.1f}", f"{v.recovered_s:.1f}"]
+        shown = [str(n) for n in (*figures, v.misbilled)] + [
+            f"{v.slowest_s:.1f}",
+            f"{v.recovered_s:.1f}",
+        ]
         said = f"skipped: {v.skipped}" if v.skipped else "passed" if v.passed else "FAILED"
-        table.add_row(v.fault, *([""] * 9 if v.skipped else shown), said)
+        table.add_row(v.fault, *([""] * 10 if v.skipped else shown), said)
     return table

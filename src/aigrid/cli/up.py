@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from aigrid.app.up import ReadyGrid
     from aigrid.live.settings import GridSettings
 
+DATABASE = "AIGRID_DATABASE"
 FIRST_RECIPE = "recipes/first-light.yaml"
 
 
@@ -44,6 +46,13 @@ FIRST_RECIPE = "recipes/first-light.yaml"
     "--fabric",
     metavar="URL",
     help="Carry control traffic and packages over NATS JetStream, as nats://HOST:PORT.",
+)
+@click.option(
+    "--database",
+    metavar="URL",
+    envvar=DATABASE,
+    help="Keep accounts in PostgreSQL: postgresql://USER@HOST/NAME, or @FILE that holds the URL"
+    " (default: $AIGRID_DATABASE, else SQLite).",
 )
 @click.option(
     "--advertise",
@@ -79,6 +88,7 @@ def up(
     recipe: str,
     record: Path | None,
     fabric: str | None,
+    database: str | None,
     advertise: str | None,
     door_port: int | None,
     log_level: str | None,
@@ -91,7 +101,9 @@ def up(
     The first start makes the first model. Ctrl-C stops every process.
     """
     from aigrid.app.bundled import find_bundled
-    from aigrid.app.up import settings_of
+    from aigrid.app.up import read_database, settings_of
+
+    os.environ.pop(DATABASE, None)  # no process that is started here needs to know it
 
     found = find_bundled("scenarios", topology) if topology else None
     settings = settings_of(
@@ -101,6 +113,7 @@ def up(
         topology=found,
         record=record,
         fabric=fabric,
+        database=read_database(database),
         advertise=advertise,
         door_port=door_port,
         log_level=log_level,
@@ -151,7 +164,8 @@ def _run_detached(setup: Setup, settings: GridSettings, recipe: str) -> None:
     if settings.record:
         arguments += ["--record", str(settings.record.absolute())]
     with progress_bars() as progress:
-        ready = start_detached(arguments, settings.paths, progress)
+        secrets = {DATABASE: settings.database.get_secret_value()}
+        ready = start_detached(arguments, settings.paths, progress, secrets)
     _show_ready(setup, ready, f"`{_command('down', setup)}` stops it.")
 
 

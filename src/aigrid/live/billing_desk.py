@@ -6,11 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aigrid.core.codec import from_plain, to_plain
-from aigrid.core.errors import AigridError, ConflictError, InvalidRequestError, NotFoundError
+from aigrid.core.errors import (
+    AigridError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+)
 from aigrid.core.package import canonical_json
 from aigrid.core.tenancy import Grant, Tenant, Usage
 from aigrid.live.audit import AuditError, Head, checked
@@ -28,6 +34,7 @@ GATEWAYS_LIMIT = 1024
 HEADROOM_S = 30.0
 CLOCK_AHEAD_S = 3600.0
 TERMS_KEPT = 10_000
+TOKENS_LIMIT = 10**12
 logger = logging.getLogger(__name__)
 
 
@@ -93,13 +100,16 @@ class BillingDesk:
             tenants with a budget, in millionths.
 
         Raises:
+            UnavailableError: the database is away; they are to be sent again.
             StorageError: they cannot be kept; they are to be sent again.
         """
         with self._lock:
+            self.tenancy.accounts.recheck()
             records, odd = self._read(events)
+            news = self.book.news(records) if records else []
             if odd:
                 self.tenancy.audit.append("odd-usage", odd, self.tenancy.clock_s())
-            self._book(gateway, self.book.news(records))
+            self._book(gateway, news)
             return {
                 "acked": len(events),
                 "gateways": self._seen(gateway),
@@ -185,12 +195,21 @@ class BillingDesk:
                 or (kept.revision, kept.month) != (revision, month)
                 or (kept.left_micro is not None and now_s > kept.until_s)
             ):
-                left_micro = self._reckon(tenant, month)
-                kept = _Headroom(left_micro, now_s + HEADROOM_S, revision, month)
+                kept = self._reckoned(tenant, kept, now_s, revision, month)
                 self._headrooms[tenant.name] = kept
             if kept.left_micro is not None or tenant.quota.budget_micro >= 0:
                 found[tenant.name] = kept.left_micro
         return found
+
+    def _reckoned(
+        self, tenant: Tenant, kept: _Headroom | None, now_s: float, revision: int, month: str
+    ) -> _Headroom:
+        """What is left, anew; while the database is away, as it was counted down."""
+        try:
+            return _Headroom(self._reckon(tenant, month), now_s + HEADROOM_S, revision, month)
+        except UnavailableError:
+            left_micro = kept.left_micro if kept is not None else None
+            return _Headroom(left_micro, now_s, revision, month)
 
     def _reckon(self, tenant: Tenant, month: str) -> int | None:
         if tenant.quota.budget_micro < 0:
@@ -311,10 +330,13 @@ def _usage(event: Any, now_s: float) -> Usage:
     usage: Usage = from_plain(Usage, event.get("data"), "usage record")
     if usage.request_id != event.get("id") or not 0 < len(usage.request_id) <= 128:
         raise InvalidRequestError(f"event {str(event.get('id'))[:80]!r} is about another request")
-    if min(usage.prompt_tokens, usage.completion_tokens) < 0:
-        raise InvalidRequestError(f"event {usage.request_id!r}: a negative number of tokens")
-    if not 0.0 <= usage.at_s <= now_s + CLOCK_AHEAD_S:
+    used = usage.prompt_tokens, usage.completion_tokens
+    if not 0 <= min(used) <= max(used) <= TOKENS_LIMIT:
+        raise InvalidRequestError(f"event {usage.request_id!r}: an odd number of tokens")
+    if not 0.0 <= usage.at_s < 1e11:
         raise InvalidRequestError(f"event {usage.request_id!r}: time {usage.at_s}")
+    if usage.at_s > now_s + CLOCK_AHEAD_S:  # a clock that is wrong makes no request free
+        return replace(usage, at_s=now_s)
     return usage
 
 

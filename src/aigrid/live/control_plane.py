@@ -26,6 +26,8 @@ from aigrid.live.board import Board
 from aigrid.live.ledger import Deployment, Ledger
 from aigrid.live.paths import GridPaths
 from aigrid.live.recorder import Recorder
+from aigrid.live.records import Records, wait_for_records
+from aigrid.live.server import every
 from aigrid.live.tenancy import Tenancy
 from aigrid.live.world import LiveWorld
 from aigrid.store.store import Store
@@ -33,6 +35,7 @@ from aigrid.store.store import Store
 DECIDE_TIMEOUT_S = 5.0
 GATEWAY_ASKS_S = 15.0  # a gateway that lives asks at least so often
 SPREAD_S = 1.0
+RECHECK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class ControlPlane:
         fabric: URL of NATS; empty for HTTP alone.
         door: for sites of other machines; None where the grid is this machine's alone.
         tls: this process's certificate, for calls of such sites.
+        database: URL of PostgreSQL; empty for SQLite in the data directory.
     """
 
     paths: GridPaths
@@ -99,11 +103,13 @@ class ControlPlane:
     fabric: str = ""
     door: SiteDoor | None = None
     tls: ssl.SSLContext | None = None
+    database: str = field(default="", repr=False)
     board: Board = field(default_factory=Board)
     records: dict[str, SiteRecord] = field(default_factory=dict)
     gateway: dict[str, Any] = field(default_factory=dict)
     started_s: float = field(default_factory=time.monotonic)
     specs: dict[str, ServiceSpec] = field(default_factory=dict)
+    kept: Records = field(init=False)
     ledger: Ledger = field(init=False)
     store: Store = field(init=False)
     orchestrator: Orchestrator = field(init=False)
@@ -121,9 +127,10 @@ class ControlPlane:
     _gateway_before: tuple[float, int] = (0.0, 0)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.paths.database)
+        self.kept = wait_for_records(self.paths, self.database)
+        self.ledger = self.kept.ledger
         self.store = Store(self.paths.store)
-        self.tenancy = Tenancy(self.paths, self.tokens.operator)
+        self.tenancy = Tenancy(self.paths, self.tokens.operator, self.kept.accounts)
         self.billing = BillingDesk(self.tenancy, self.store.catalogue.by_digest)
         self.orchestrator = Orchestrator(Policy())
         self.world = LiveWorld(self.board, time.monotonic)
@@ -142,7 +149,7 @@ class ControlPlane:
             self.world.post(self._deployed(deployment))
         thread = threading.Thread(target=self._decide, name="orchestrator", daemon=True)
         thread.start()
-        serving = self._serve_fabric()
+        serving = [*self._serve_fabric(), asyncio.create_task(every(RECHECK_S, self._recheck))]
         try:
             yield
         finally:
@@ -152,6 +159,19 @@ class ControlPlane:
             self._wake_gateways()
             await loop.run_in_executor(None, thread.join, 2.0)
             self.recorder.close()
+
+    async def _recheck(self) -> None:
+        """A change that was not confirmed when the database went may stand: follow it."""
+        before = self.ledger.all(), self.ledger.holds()
+        await asyncio.to_thread(self.kept.recheck)
+        now = self.ledger.all(), self.ledger.holds()
+        if now != before:
+            for gone in {d.name for d in before[0]} - {d.name for d in now[0]}:
+                self.world.post(ServiceUndeployed(gone))
+            for deployment in set(now[0]) - set(before[0]):
+                self.world.post(self._deployed(deployment))
+            for site, hold in (dict.fromkeys(before[1], "free") | now[1]).items():
+                self.world.post(SiteHeld(site, hold))
 
     def _serve_fabric(self) -> list[asyncio.Task[None]]:
         if not self.fabric:

@@ -19,7 +19,8 @@ def main(raw: dict[str, Any]) -> None:
     paths = GridPaths(Path(raw["data"]))
     tokens = Tokens(read_secret(paths.operator_token), read_secret(paths.grid_token))
     folder = Path(raw["record"]) if raw.get("record") else None
-    plane = ControlPlane(paths, tokens, raw["commit"], folder, raw["fabric"])
+    database = raw.get("database", "")
+    plane = ControlPlane(paths, tokens, raw["commit"], folder, raw["fabric"], database=database)
     warm.decide_once()  # a first start compiles: before anybody waits for an answer, not after
     bound = server.listen(raw["host"], raw["port"])
     server.run(_serve(plane, bound, raw))
@@ -36,7 +37,6 @@ async def _serve_door(plane: ControlPlane, raw: dict[str, Any]) -> None:
     """Answer sites of other machines."""
     from aigrid.live.wide.certificates import Authority, Identity
     from aigrid.live.wide.door import Door
-    from aigrid.live.wide.invitations import Invitations
     from aigrid.live.wide.peers import tls_server
 
     identity = Identity.within(plane.paths.identity("control"))
@@ -44,7 +44,7 @@ async def _serve_door(plane: ControlPlane, raw: dict[str, Any]) -> None:
     plane.door = Door(
         plane,
         Authority(plane.paths.authority),
-        Invitations(plane.paths.data / "invitations.sqlite"),
+        plane.kept.invitations,
         plane.store.trusted_keys,
         raw["fabric"],
         f"https://{raw['advertise']}:{raw['door_port']}",

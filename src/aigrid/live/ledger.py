@@ -1,25 +1,34 @@
-"""What the control plane must not forget: deployed services, in SQLite (WAL)."""
+"""What the control plane must not forget: deployed services, and sites that are held back."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from aigrid.core.errors import NotFoundError, StorageError
+from sqlalchemy import Column, Float, MetaData, Table, delete, select
 
-_SCHEMA = """
-create table if not exists deployment (
-    name text primary key,
-    version text not null,
-    digest text not null,
-    deployed_at_s real not null
-) strict;
-create table if not exists hold (site text primary key, hold text not null) strict;
-"""
-SCHEMA_VERSION = 1
+from aigrid.core.errors import NotFoundError, UnavailableError
+from aigrid.store.database import TEXT, Database
+from aigrid.store.schema import Part, prepare
+
+METADATA = MetaData()
+CONTROL = Part("control", METADATA, version=1)
+DEPLOYMENT = Table(
+    "deployment",
+    METADATA,
+    Column("name", TEXT, primary_key=True),
+    Column("version", TEXT, nullable=False),
+    Column("digest", TEXT, nullable=False),
+    Column("deployed_at_s", Float, nullable=False),
+)
+HOLD = Table(
+    "hold",
+    METADATA,
+    Column("site", TEXT, primary_key=True),
+    Column("hold", TEXT, nullable=False),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,82 +42,98 @@ class Deployment:
 
 
 class Ledger:
-    """The control plane's database; every call is one transaction on a connection of its own.
+    """Deployments and holds in a database; what was read last is known while that is away.
 
     Args:
-        path: the database file.
+        database: that holds them; this process alone writes them.
+
+    Raises:
+        UnavailableError: the database is away.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._connect() as connection:
-            connection.executescript(_SCHEMA)
-            found = connection.execute("pragma user_version").fetchone()[0]
-            if found not in (0, SCHEMA_VERSION):
-                raise StorageError(
-                    f"{path} has schema {found}, this aigrid knows {SCHEMA_VERSION}",
-                    next_step="use the aigrid that wrote it, or another --data directory",
-                )
-            connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
-
-    @contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = sqlite3.connect(self._path, timeout=5.0)
-            try:
-                connection.execute("pragma journal_mode = wal")
-                with connection:
-                    yield connection
-            finally:
-                connection.close()
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"database {self._path}: {error}", next_step="check free space and permissions"
-            ) from error
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        prepare(database, CONTROL)
+        self._lock = threading.Lock()
+        self._deployed: list[Deployment] = []
+        self._held: dict[str, str] = {}
+        self._sure = False
+        self._read()
 
     def put(self, deployment: Deployment) -> None:
-        """Remember a deployment, replacing an older version of the same name."""
-        with self._connect() as connection:
-            connection.execute(
-                "insert or replace into deployment values (?, ?, ?, ?)",
-                (
-                    deployment.name,
-                    deployment.version,
-                    deployment.digest,
-                    deployment.deployed_at_s,
-                ),
-            )
+        """Remember a deployment, replacing an older version of the same name.
+
+        Raises:
+            UnavailableError: the database is away.
+        """
+        row = {
+            "name": deployment.name,
+            "version": deployment.version,
+            "digest": deployment.digest,
+            "deployed_at_s": deployment.deployed_at_s,
+        }
+        made = self._database.insert(DEPLOYMENT).values(**row)
+        self._change(made.on_conflict_do_update(index_elements=["name"], set_=row))
 
     def remove(self, name: str) -> None:
         """Forget a deployment.
 
         Raises:
             NotFoundError: it is not deployed.
+            UnavailableError: the database is away.
         """
-        with self._connect() as connection:
-            if not connection.execute("delete from deployment where name = ?", (name,)).rowcount:
-                raise NotFoundError(
-                    f"service {name!r} is not deployed", next_step="see `aigrid status`"
-                )
+        if not self._change(delete(DEPLOYMENT).where(DEPLOYMENT.c.name == name)):
+            raise NotFoundError(
+                f"service {name!r} is not deployed", next_step="see `aigrid status`"
+            )
 
     def hold(self, site: str, hold: str) -> None:
-        """Remember that a site is held back, or that it is free again."""
-        with self._connect() as connection:
-            if hold == "free":
-                connection.execute("delete from hold where site = ?", (site,))
-            else:
-                connection.execute("insert or replace into hold values (?, ?)", (site, hold))
+        """Remember that a site is held back, or that it is free again.
+
+        Raises:
+            UnavailableError: the database is away.
+        """
+        if hold == "free":
+            self._change(delete(HOLD).where(HOLD.c.site == site))
+            return
+        made = self._database.insert(HOLD).values(site=site, hold=hold)
+        self._change(made.on_conflict_do_update(index_elements=["site"], set_={"hold": hold}))
 
     def holds(self) -> dict[str, str]:
         """Sites that are held back."""
-        with self._connect() as connection:
-            return dict(connection.execute("select site, hold from hold order by site").fetchall())
+        return dict(self._held)
 
     def all(self) -> list[Deployment]:
         """Every deployment, oldest first."""
-        with self._connect() as connection:
-            rows = connection.execute(
-                "select name, version, digest, deployed_at_s from deployment"
-                " order by deployed_at_s, name"
-            ).fetchall()
-        return [Deployment(*row) for row in rows]
+        return list(self._deployed)
+
+    def recheck(self) -> None:
+        """Read again where a change was not confirmed: it may stand all the same.
+
+        Raises:
+            UnavailableError: the database is away; what was known stands.
+        """
+        if not self._sure:
+            self._read()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    def _change(self, statement: Any) -> int:
+        """Execute one statement; the number of rows that it met."""
+        self._sure = False
+        with self._database.transaction() as connection:
+            met: int = connection.execute(statement).rowcount
+        with suppress(UnavailableError):  # it is done; what follows from it is read later
+            self._read()
+        return met
+
+    def _read(self) -> None:
+        asked = select(DEPLOYMENT).order_by(DEPLOYMENT.c.deployed_at_s, DEPLOYMENT.c.name)
+        with self._lock, self._database.transaction() as connection:
+            rows = connection.execute(asked).mappings().all()
+            holds = connection.execute(select(HOLD).order_by(HOLD.c.site)).all()
+            self._deployed = [Deployment(**row) for row in rows]
+            self._held = {row.site: row.hold for row in holds}
+            self._sure = True

@@ -48,7 +48,7 @@ class OpenAnswers:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 size = max(os.fstat(descriptor).st_size, slots * SLOT_BYTES)
-                os.ftruncate(descriptor, size)
+                os.posix_fallocate(descriptor, 0, size)  # a hole on a full disk would be a SIGBUS
                 self._map = mmap.mmap(descriptor, size)
             finally:
                 os.close(descriptor)

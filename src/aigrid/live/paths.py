@@ -60,6 +60,11 @@ class GridPaths:
         return self.data / "accounts.sqlite"
 
     @property
+    def database_json(self) -> Path:
+        """Which PostgreSQL database holds all that, where one does."""
+        return self.data / "database.json"
+
+    @property
     def audit(self) -> Path:
         """The audit log, see `live.audit`."""
         return self.data / "audit"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from aigrid.live.limits import Limits
 from aigrid.live.logs import Level
@@ -29,6 +29,7 @@ class GridSettings(BaseModel):
         commit: of the code, for recordings.
         protection: what the radio asks of the operating system: `realtime`, `nice` or `off`.
         fabric: `nats://HOST:PORT` for NATS JetStream; empty for the control plane's own HTTP.
+        database: URL of PostgreSQL, with its password; empty for SQLite in the data directory.
         advertise: address under which other machines reach this one; empty: nobody else joins.
         door_port: where sites of other machines come in; 0 takes a free one.
         limits: of the data path: queues, times, retries.
@@ -48,6 +49,7 @@ class GridSettings(BaseModel):
     commit: str = ""
     protection: str = "realtime"
     fabric: Annotated[str, Field(pattern=FABRIC_PATTERN)] = ""
+    database: SecretStr = SecretStr("")
     advertise: Annotated[str, Field(max_length=253)] = ""
     door_port: Annotated[int, Field(ge=0, le=65535)] = 8443
     limits: Limits = Field(default_factory=Limits)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,9 +58,11 @@ class Supervisor:
 
     Attributes:
         settings: what to run.
+        environment: what a process gets beside this one's, by its name.
     """
 
     settings: GridSettings
+    environment: Callable[[str], Mapping[str, str]] = lambda _: {}
     children: dict[str, Child] = field(default_factory=dict)
     control_port: int = 0
     port: int = 0
@@ -95,6 +98,7 @@ class Supervisor:
         """
         planned = self.settings.planned_sites()
         fabric.check(self.settings.fabric)
+        self._check_records()
         self.port = _free_port(self.settings.host, self.settings.port)
         self.control_port = _free_port(self.settings.host, 0)
         paths = self.settings.paths
@@ -115,6 +119,18 @@ class Supervisor:
             self.stop()
             raise
 
+    def _check_records(self) -> None:
+        """See that the database lets us in, before anything slow happens."""
+        if self._database or self.settings.paths.database_json.exists():
+            from aigrid.live import records  # SQLAlchemy is slow to import
+
+            self.settings.paths.make()
+            records.open_records(self.settings.paths, self._database).close()
+
+    @property
+    def _database(self) -> str:
+        return self.settings.database.get_secret_value()
+
     def _plan(self, planned: tuple[PlannedSite, ...]) -> None:
         record = self.settings.record
         common = {"data": str(self.settings.data), "host": self.settings.host}
@@ -123,7 +139,14 @@ class Supervisor:
         telemetry = {"telemetry": to_plain(self.settings.telemetry)}
         wide = self._plan_door() if self.settings.advertise else {}
         self._add(
-            "control", wide | common | {"port": self.control_port, "commit": self.settings.commit}
+            "control",
+            wide
+            | common
+            | {
+                "port": self.control_port,
+                "commit": self.settings.commit,
+                "database": self._database,
+            },
         )
         grid_token = read_secret(self.settings.paths.grid_token)
         key = read_secret(self.settings.paths.api_key)
@@ -216,6 +239,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, **self.environment(child.name)},
             )
         child.started_s = time.monotonic()
 

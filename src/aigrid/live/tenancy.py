@@ -8,11 +8,17 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aigrid.core.codec import to_plain
-from aigrid.core.errors import AuthenticationError, ConflictError, PermissionDeniedError
+from aigrid.core.errors import (
+    AuthenticationError,
+    ConflictError,
+    PermissionDeniedError,
+    UnavailableError,
+)
 from aigrid.core.tenancy import (
     DEFAULT_TENANT,
     ApiKey,
@@ -23,10 +29,10 @@ from aigrid.core.tenancy import (
 from aigrid.live.audit import AuditLog, Head
 from aigrid.live.paths import GridPaths, read_secret, write_aside
 from aigrid.store.accounts import Accounts, ended
-from aigrid.store.database import sqlite_url
 
 REPEAT_S = 60.0
 REPEATS_LIMIT = 4096
+CLOCK_OFF_S = 86400.0  # keys that end are told to gateways for so much longer: they look themselves
 DEFAULT_KEY = "key-default"
 SHOWN_LETTERS = 16
 KEY_PREFIX = "sk-aigrid-"
@@ -45,6 +51,15 @@ UNKNOWN = Caller("", "", "")
 OPERATOR = Caller(DEFAULT_TENANT, "operator", "operator-token")
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was read of the accounts at a revision."""
+
+    revision: int
+    tenants: list[Tenant]
+    keys: list[ApiKey]
+
+
 @dataclass(slots=True)
 class Tenancy:
     """Accounts and their audit log.
@@ -52,24 +67,23 @@ class Tenancy:
     Attributes:
         paths: the data directory.
         operator_token: its holder is the operator.
-        url: of the database; SQLite in the data directory where it is empty.
+        accounts: in their database.
         changed: called when gateways shall hear of something new.
         clock_s: Unix time.
     """
 
     paths: GridPaths
     operator_token: str
-    url: str = ""
+    accounts: Accounts
     changed: Callable[[], None] = lambda: None
     clock_s: Callable[[], float] = time.time
-    accounts: Accounts = field(init=False)
     audit: AuditLog = field(init=False)
     _published: dict[str, Any] = field(default_factory=dict)
     _repeats: dict[tuple[str, ...], tuple[float, int]] = field(default_factory=dict)
-    _tenants: tuple[int, list[Tenant]] = field(default_factory=lambda: (-1, []))
+    _known: Known = field(init=False)
 
     def __post_init__(self) -> None:
-        self.accounts = Accounts(self.url or sqlite_url(self.paths.accounts))
+        self._known = Known(-1, [], [])
         self.audit = AuditLog(self.paths.audit)
         if self.audit.repaired:
             self.audit.append("repaired", [{"what": "a line that never ended"}], self.clock_s())
@@ -77,12 +91,11 @@ class Tenancy:
 
     def _ensure_default(self) -> None:
         """The tenant to whom the key that `aigrid env` prints belongs."""
-        known = {tenant.name for tenant in self.accounts.tenants()}
-        if DEFAULT_TENANT not in known:
+        if DEFAULT_TENANT not in {tenant.name for tenant in self.tenants()}:
             self.accounts.add_tenant(Tenant(DEFAULT_TENANT, created_at_s=self.clock_s()))
         key = read_secret(self.paths.api_key)
         digest = digest_of(key)
-        keys = {one.digest: one for one in self.accounts.api_keys()}
+        keys = {one.digest: one for one in self.api_keys()}
         if digest in keys:
             return
         taken = {one.id for one in keys.values()}
@@ -106,9 +119,9 @@ class Tenancy:
         if token and hmac.compare_digest(token.encode(), self.operator_token.encode()):
             return OPERATOR
         digest = digest_of(token)
-        for key in self.accounts.api_keys():
+        for key in self.api_keys():
             if hmac.compare_digest(key.digest, digest) and key.stands(self.clock_s()):
-                if self.accounts.tenant(key.tenant).suspended:
+                if self.tenant(key.tenant).suspended:
                     raise PermissionDeniedError(
                         f"tenant {key.tenant!r} is suspended", next_step="ask the grid's operator"
                     )
@@ -139,7 +152,7 @@ class Tenancy:
             PermissionDeniedError: it is somebody else's.
         """
         name = re.split("[:@]", reference, maxsplit=1)[0]
-        if caller.role != "operator" and name not in self.accounts.tenant(caller.tenant).publishes:
+        if caller.role != "operator" and name not in self.tenant(caller.tenant).publishes:
             raise PermissionDeniedError(
                 f"package {name!r} is not published by tenant {caller.tenant!r}",
                 next_step="ask the operator: aigrid tenant set TENANT --publishes PACKAGE",
@@ -194,18 +207,47 @@ class Tenancy:
                 raise ConflictError(f"package {min(both)!r} is published by {other.name!r}")
 
     def tenants(self) -> list[Tenant]:
-        """All tenants, by name; kept while nothing changes."""
-        revision = self.accounts.revision()
-        if self._tenants[0] != revision:
-            self._tenants = (revision, self.accounts.tenants())
-        return self._tenants[1]
+        """All tenants, by name."""
+        return self._read().tenants
+
+    def tenant(self, name: str) -> Tenant:
+        """One tenant.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        for tenant in self.tenants():
+            if tenant.name == name:
+                return tenant
+        return self.accounts.tenant(name)
 
     # -- keys ----------------------------------------------------------------------------------
+
+    def api_keys(self) -> list[ApiKey]:
+        """All keys, oldest first."""
+        return self._read().keys
+
+    def _read(self) -> Known:
+        """Tenants and keys as they were read last; while the database is away, those stand."""
+        with suppress(UnavailableError):
+            self.accounts.recheck()
+            revision = self.accounts.revision()
+            if self._known.revision != revision:
+                self._known = Known(revision, self.accounts.tenants(), self.accounts.api_keys())
+        return self._known
 
     def create_key(
         self, tenant: str, role: str, label: str = "", expires_at_s: float = 0.0
     ) -> tuple[ApiKey, str]:
         """A new key, and the only sight of it."""
+        key, secret = self._new_key(tenant, role, label, expires_at_s)
+        self.accounts.add_key(key)
+        self.changed()
+        return key, secret
+
+    def _new_key(
+        self, tenant: str, role: str, label: str, expires_at_s: float = 0.0
+    ) -> tuple[ApiKey, str]:
         secret = KEY_PREFIX + secrets.token_urlsafe(32)
         key = ApiKey(
             id=new_id("key"),
@@ -217,8 +259,6 @@ class Tenancy:
             created_at_s=self.clock_s(),
             expires_at_s=expires_at_s,
         )
-        self.accounts.add_key(key)
-        self.changed()
         return key, secret
 
     def revoke_key(self, key_id: str) -> ApiKey:
@@ -242,11 +282,11 @@ class Tenancy:
             raise ConflictError(
                 f"key {key_id!r} stands no longer", next_step="make a new one: aigrid key create"
             )
-        key, secret = self.create_key(old.tenant, old.role, old.label)
+        key, secret = self._new_key(old.tenant, old.role, old.label)
+        old = ended(old, now_s + overlap_s)
+        self.accounts.replace_key(old, key)
         if old.digest == digest_of(read_secret(self.paths.api_key)):
             write_aside(self.paths.api_key, (secret + "\n").encode(), mode=0o600)
-        old = ended(old, now_s + overlap_s)
-        self.accounts.put_key(old)
         self.changed()
         return key, secret, old
 
@@ -254,10 +294,10 @@ class Tenancy:
 
     def published(self) -> dict[str, Any]:
         """What gateways hold: keys by digest, tenants with their terms, and the revision."""
-        revision = self.accounts.revision()
-        if self._published.get("revision") != revision:
+        known = self._read()
+        if self._published.get("revision") != known.revision:
             self._published = {
-                "revision": revision,
+                "revision": known.revision,
                 "keys": [
                     {
                         "id": key.id,
@@ -266,10 +306,10 @@ class Tenancy:
                         "digest": key.digest,
                         "expires_at_s": key.expires_at_s,
                     }
-                    for key in self.accounts.api_keys()
-                    if key.stands(self.clock_s())
+                    for key in known.keys
+                    if key.stands(self.clock_s() - CLOCK_OFF_S)
                 ],
-                "tenants": [to_plain(tenant) for tenant in self.accounts.tenants()],
+                "tenants": [to_plain(tenant) for tenant in known.tenants],
             }
         return self._published
 

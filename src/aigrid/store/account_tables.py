@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, Table
 
-SCHEMA_VERSION = 1
+from aigrid.store.database import TEXT
+from aigrid.store.schema import Part
+
 METADATA = MetaData()
+ACCOUNTS = Part("accounts", METADATA, version=1)
 
 TENANT = Table(
     "tenant",
     METADATA,
-    Column("name", Text, primary_key=True),
+    Column("name", TEXT, primary_key=True),
     Column("suspended", Boolean, nullable=False),
-    Column("terms", Text, nullable=False),  # the other fields of core.tenancy.Tenant, as JSON
+    Column("terms", TEXT, nullable=False),  # the other fields of core.tenancy.Tenant, as JSON
 )
 
 KEY = Table(
     "api_key",
     METADATA,
-    Column("id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False, index=True),
-    Column("role", Text, nullable=False),
-    Column("digest", Text, nullable=False, unique=True),
-    Column("shown", Text, nullable=False),
-    Column("label", Text, nullable=False),
+    Column("id", TEXT, primary_key=True),
+    Column("tenant", TEXT, nullable=False, index=True),
+    Column("role", TEXT, nullable=False),
+    Column("digest", TEXT, nullable=False, unique=True),
+    Column("shown", TEXT, nullable=False),
+    Column("label", TEXT, nullable=False),
     Column("created_at_s", Float, nullable=False),
     Column("expires_at_s", Float, nullable=False),
     Column("revoked_at_s", Float, nullable=False),
@@ -32,11 +35,11 @@ KEY = Table(
 GRANT = Table(
     "credit_grant",
     METADATA,
-    Column("id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False, index=True),
-    Column("purpose", Text, nullable=False),
+    Column("id", TEXT, primary_key=True),
+    Column("tenant", TEXT, nullable=False, index=True),
+    Column("purpose", TEXT, nullable=False),
     Column("amount_micro", BigInteger, nullable=False),
-    Column("currency", Text, nullable=False),
+    Column("currency", TEXT, nullable=False),
     Column("starts_at_s", Float, nullable=False),
     Column("ends_at_s", Float, nullable=False),
 )
@@ -45,20 +48,20 @@ GRANT = Table(
 USAGE = Table(
     "usage",
     METADATA,
-    Column("request_id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False),
+    Column("request_id", TEXT, primary_key=True),
+    Column("tenant", TEXT, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
-    Column("service", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("currency", Text, nullable=False),
+    Column("service", TEXT, nullable=False),
+    Column("version", TEXT, nullable=False),
+    Column("currency", TEXT, nullable=False),
     Column("input_micro", BigInteger, nullable=False),  # price of a million tokens
     Column("output_micro", BigInteger, nullable=False),
     Column("prompt_tokens", BigInteger, nullable=False),
     Column("completion_tokens", BigInteger, nullable=False),
-    Column("publisher", Text, nullable=False),
+    Column("publisher", TEXT, nullable=False),
     Column("share_bp", Integer, nullable=False),
     Column("audit_seq", BigInteger, nullable=False),
-    Column("record", Text, nullable=False),  # core.tenancy.Usage as canonical JSON
+    Column("record", TEXT, nullable=False),  # core.tenancy.Usage as canonical JSON
     Index("usage_of_tenant", "tenant", "at_ms"),
     Index("usage_of_publisher", "publisher", "at_ms"),
 )
@@ -67,7 +70,7 @@ USAGE = Table(
 MARK = Table(
     "mark",
     METADATA,
-    Column("name", Text, primary_key=True),
+    Column("name", TEXT, primary_key=True),
     Column("number", BigInteger, nullable=False),
-    Column("said", Text, nullable=False),
+    Column("said", TEXT, nullable=False),
 )

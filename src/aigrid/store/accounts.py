@@ -11,11 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select, update
 
 from aigrid.core.codec import from_plain, to_plain
-from aigrid.core.errors import ConflictError, NotFoundError
+from aigrid.core.errors import ConflictError, NotFoundError, UnavailableError
 from aigrid.core.package import canonical_json
 from aigrid.core.tenancy import ApiKey, Grant, Tenant
-from aigrid.store.account_tables import GRANT, KEY, MARK, METADATA, SCHEMA_VERSION, TENANT
+from aigrid.store.account_tables import ACCOUNTS, GRANT, KEY, MARK, TENANT
 from aigrid.store.database import Database
+from aigrid.store.schema import prepare
 
 TENANTS_LIMIT = 10_000
 KEYS_LIMIT = 50_000
@@ -26,12 +27,17 @@ REVISION = "revision"
 class Accounts:
     """The accounts of one grid; every call is one transaction.
 
+    Its control plane alone writes them, so that what was read stands until it writes again.
+
     Args:
-        url: of the database, see `store.database`.
+        database: that holds them.
     """
 
-    def __init__(self, url: str) -> None:
-        self.database = Database(url, METADATA, SCHEMA_VERSION)
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        prepare(database, ACCOUNTS)
+        self._revision, self._sure = 0, False
+        self.recheck()
 
     # -- tenants -------------------------------------------------------------------------------
 
@@ -109,11 +115,17 @@ class Accounts:
             NotFoundError: there is none of that id.
         """
         with self._changing() as connection:
-            changed = connection.execute(
-                update(KEY).where(KEY.c.id == key.id).values(**to_plain(key))
-            )
-            if not changed.rowcount:
-                raise _no_key(key.id)
+            _put_key(connection, key)
+
+    def replace_key(self, old: ApiKey, new: ApiKey) -> None:
+        """Change a key and keep the one that follows it, both or neither.
+
+        Raises:
+            NotFoundError: there is none of the old one's id.
+        """
+        with self._changing() as connection:
+            _put_key(connection, old)
+            connection.execute(KEY.insert().values(**to_plain(new)))
 
     def key(self, key_id: str) -> ApiKey:
         """One key.
@@ -160,10 +172,21 @@ class Accounts:
     # -- marks ---------------------------------------------------------------------------------
 
     def revision(self) -> int:
-        """Grows with every change of tenants, keys and grants."""
-        with self.database.transaction() as connection:
-            found = _found(connection, MARK, "name", REVISION)
-        return int(found["number"]) if found else 0
+        """Grows with every change of tenants, keys and grants; asks nobody."""
+        return self._revision
+
+    def recheck(self) -> None:
+        """Read again where a change was not confirmed: it may stand all the same.
+
+        Raises:
+            UnavailableError: the database is away; what was known stands.
+        """
+        if not self._sure:
+            with self.database.transaction() as connection:
+                self._know(read_mark(connection, REVISION)[0])
+
+    def _know(self, revision: int) -> None:
+        self._revision, self._sure = max(self._revision, revision), True
 
     def close(self) -> None:
         """Let go of the database."""
@@ -171,9 +194,15 @@ class Accounts:
 
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
-        with self.database.transaction() as connection:
-            set_mark(connection, self.database, REVISION, None)
-            yield connection
+        try:
+            with self.database.transaction() as connection:
+                set_mark(connection, self.database, REVISION, None)
+                revision, _ = read_mark(connection, REVISION)
+                yield connection
+        except UnavailableError:
+            self._sure = False
+            raise
+        self._know(revision)
 
 
 def set_mark(
@@ -192,6 +221,12 @@ def read_mark(connection: Connection, name: str) -> tuple[int, str]:
     """A number and what stands beside it; 0 where it was never set."""
     found = _found(connection, MARK, "name", name)
     return (int(found["number"]), str(found["said"])) if found else (0, "")
+
+
+def _put_key(connection: Connection, key: ApiKey) -> None:
+    changed = connection.execute(update(KEY).where(KEY.c.id == key.id).values(**to_plain(key)))
+    if not changed.rowcount:
+        raise _no_key(key.id)
 
 
 def ended(key: ApiKey, at_s: float) -> ApiKey:

@@ -1,73 +1,84 @@
-"""A database of accounts: SQLite in a file, or a server that SQLAlchemy knows, behind one engine.
+"""A database: SQLite in a file, or PostgreSQL, behind one engine.
 
-What differs between the two stands here; the tables and the statements on them are the same.
+What differs between the two stands here and beside it; tables and statements are the same.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+import pg8000
+from sqlalchemy import Connection, Engine, Text, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool, QueuePool
 
-from aigrid.core.errors import ConfigurationError, StorageError
+from aigrid.core.errors import UnavailableError
+from aigrid.store.backoff import Backoff
+from aigrid.store.database_errors import away, explain
+from aigrid.store.database_url import ANSWER_S, DatabaseUrl, parse_url
 
 BUSY_S = 5.0
-DIALECTS = ("sqlite", "postgresql")
+POOL_SIZE = 8
+POOL_WAIT_S = 2.0
+RECYCLE_S = 1800
+# By bytes, as SQLite compares: both list and group in the same order, whatever the locale.
+TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 class Database:
-    """Transactions on one database.
+    """Transactions on one database; nothing is opened before the first.
 
     Args:
-        url: `sqlite:////PATH`, or `postgresql+DRIVER://USER@HOST/NAME`.
-        tables: made on first use.
-        version: of these tables; another in the database is refused.
+        url: see `database_url.parse_url`.
+
+    Attributes:
+        shown: the URL without its password.
+        server: whether it is PostgreSQL.
 
     Raises:
         ConfigurationError: a URL that names no database we know.
-        StorageError: it cannot be opened, or another aigrid's tables are in it.
     """
 
-    def __init__(self, url: str, tables: MetaData, version: int) -> None:
-        try:
-            parsed = make_url(url)
-        except ArgumentError as error:
-            raise _unknown(url) from error
-        if parsed.get_backend_name() not in DIALECTS:
-            raise _unknown(parsed.render_as_string(hide_password=True))
-        self.shown = parsed.render_as_string(hide_password=True)
-        self._engine = _engine(parsed)
-        with self.transaction() as connection:
-            tables.create_all(connection)
-            _check_version(connection, version, self.shown)
+    def __init__(self, url: str) -> None:
+        parsed = parse_url(url)
+        self.shown, self.server = parsed.shown, parsed.sqlite is None
+        self._engine = _served(parsed) if self.server else _in_file(parsed)
+        self._backoff = Backoff(ANSWER_S)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction: committed at the end, rolled back on any error.
 
         Raises:
-            StorageError: the database does not do it.
+            UnavailableError: the database is away; while it is, only now and then one call waits
+                to find out.
+            ConfigurationError: it does not let us in.
+            InvalidRequestError: a value that it cannot keep.
+            StorageError: it does not do it for another reason.
         """
+        if not self._backoff.admits(time.monotonic()):
+            raise away(self.shown, "it did not a moment ago")
         try:
             with self._engine.begin() as connection:
+                self._backoff.over()
                 yield connection
-        except SQLAlchemyError as error:
-            said = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise StorageError(
-                f"database {self.shown}: {said}", next_step="check free space and permissions"
-            ) from error
+        except (SQLAlchemyError, OSError) as error:
+            if isinstance(error, OSError):
+                self._engine.dispose()  # the driver does not say which connection is broken
+            told = explain(error, self.shown, server=self.server)
+            if self.server and isinstance(told, UnavailableError):
+                self._backoff.failed(time.monotonic())
+            raise told from error
 
     def insert(self, table: Any) -> Any:
         """An insert that can say what happens to a row that is there (`on_conflict_...`)."""
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        return dialect.insert(table)
+        return (postgresql if self.server else sqlite).insert(table)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -80,10 +91,52 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.absolute()}"
 
 
-def _engine(url: Any) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_S})
+def _served(url: DatabaseUrl) -> Engine:
+    """A pool with a limit; a connection that broke is found out before it is used."""
+    engine = create_engine(
+        url.driver_url,
+        connect_args=url.options,
+        poolclass=QueuePool,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_WAIT_S,
+        pool_recycle=RECYCLE_S,
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
+    engine.dialect.do_close = _close  # type: ignore[method-assign, assignment]
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        connection = pg8000.Connection.__new__(pg8000.Connection)
+        try:
+            connection.__init__(*arguments, **options)
+        except BaseException:
+            _let_go(getattr(connection, "_usock", None))
+            raise
+        return connection
+
+    return engine
+
+
+def _close(connection: Any) -> None:
+    """Let a connection go; that it is broken is known by now."""
+    wire = connection._usock
+    with suppress(pg8000.Error, OSError):
+        connection.close()
+    _let_go(wire)
+
+
+def _let_go(wire: Any) -> None:
+    """Close a socket at once; the driver leaves it to whoever collects its garbage."""
+    if wire is not None and (number := wire.detach()) >= 0:
+        os.close(number)
+
+
+def _in_file(url: DatabaseUrl) -> Engine:
+    engine = create_engine(
+        url.driver_url, poolclass=NullPool, connect_args={"timeout": BUSY_S}, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
@@ -97,24 +150,3 @@ def _engine(url: Any) -> Engine:
         connection.exec_driver_sql("begin immediate")
 
     return engine
-
-
-def _check_version(connection: Connection, version: int, shown: str) -> None:
-    connection.execute(
-        text("create table if not exists accounts_schema (version integer primary key)")
-    )
-    found = connection.execute(text("select max(version) from accounts_schema")).scalar()
-    if found is None:
-        connection.execute(text("insert into accounts_schema values (:v)"), {"v": version})
-    elif found != version:
-        raise StorageError(
-            f"{shown} has schema {found}, this aigrid knows {version}",
-            next_step="use the aigrid that wrote it, or another --data directory",
-        )
-
-
-def _unknown(url: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"database {url!r} is none of {', '.join(DIALECTS)}",
-        next_step="give postgresql+DRIVER://USER@HOST/NAME",
-    )

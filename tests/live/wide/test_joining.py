@@ -24,7 +24,7 @@ from aigrid.live.paths import GridPaths
 from aigrid.live.wide import membership
 from aigrid.live.wide.certificates import Authority, Identity
 from aigrid.live.wide.door import Door
-from aigrid.live.wide.invitations import Invitation, Invitations
+from aigrid.live.wide.invitations import Invitation
 from aigrid.live.wide.peers import tls_server
 
 HOST = "127.0.0.1"
@@ -57,8 +57,7 @@ def grid(tmp_path: Path) -> Iterator[Grid]:
     identity = authority.identity(paths.identity("control"), "control", "control", [HOST])
     bound = server.listen(HOST, 0)
     url = f"https://{HOST}:{bound.getsockname()[1]}"
-    invitations = Invitations(paths.data / "invitations.sqlite")
-    door = Door(plane, authority, invitations, plane.store.trusted_keys, "", url)
+    door = Door(plane, authority, plane.kept.invitations, plane.store.trusted_keys, "", url)
     web = tls_server(door.app(), identity.server(everybody_shows=False))
     web.config.loop = "asyncio"
     ready = threading.Event()

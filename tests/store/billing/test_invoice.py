@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,7 +16,7 @@ from aigrid.store.billing import credits, render
 from aigrid.store.billing.book import Entry, Terms, UsageBook
 from aigrid.store.billing.invoice import headroom_micro, invoice
 from aigrid.store.billing.months import bounds_ms
-from aigrid.store.database import sqlite_url
+from aigrid.store.database import Database
 
 BEGIN_S = bounds_ms("2026-11")[0] / 1000
 DAY_S = 86400.0
@@ -26,8 +25,8 @@ PRICED = Terms("1", "USD", 150_000, 600_000, "maker", 7000)
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[UsageBook]:
-    accounts = Accounts(sqlite_url(tmp_path / "accounts.sqlite"))
+def book(database_url: str) -> Iterator[UsageBook]:
+    accounts = Accounts(Database(database_url))
     yield UsageBook(accounts.database)
     accounts.close()
 

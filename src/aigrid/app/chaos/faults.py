@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import resource
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from aigrid.app.chaos import postgres
+from aigrid.app.chaos.clocks import MISSING, SEEN_S, library
 from aigrid.app.chaos.grid import REMOTE, ChaosGrid, has_nats, send
+from aigrid.core.errors import AigridError
+from aigrid.core.tenancy import DEFAULT_TENANT
 
 HELD_S = 4.0
 SLICE_S = 0.05
 SLOWED = 10
+BACK_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class Fault:
         rounds: how often every question is asked at least.
         at_once: of the questions, as a multiple of the usual number.
         needs: why it cannot run here; empty where it can.
+        uses: what its grid needs beside, see `grid.ChaosGrid.uses`.
     """
 
     name: str
@@ -37,6 +44,7 @@ class Fault:
     rounds: int = 2
     at_once: int = 1
     needs: str = ""
+    uses: str = ""
 
 
 async def kill_site(grid: ChaosGrid, rng: np.random.Generator) -> None:
@@ -71,6 +79,63 @@ async def kill_fabric(grid: ChaosGrid, rng: np.random.Generator) -> None:
     await asyncio.to_thread(grid.start_nats)
 
 
+async def kill_database(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """Kill -9 of PostgreSQL, and of a site while it is away; changes are refused until it is back.
+
+    Routes change all the same, and what was refused is not there half.
+    """
+    assert grid.postgres is not None
+    grid.postgres.kill()
+    site = str(rng.choice(_children(grid)))
+    send(grid.processes().get(site, 0), signal.SIGKILL)
+    name = f"tenant-{int(rng.integers(1 << 30))}"
+    said = await asyncio.to_thread(_change, grid, name)
+    if said != "unavailable":
+        grid.troubles.append(f"a change without a database was answered with {said!r}")
+    await asyncio.sleep(HELD_S)
+    await asyncio.to_thread(grid.postgres.start)
+    deadline_s = asyncio.get_running_loop().time() + BACK_S
+    while (said := await asyncio.to_thread(_change, grid, name)) == "unavailable":
+        if asyncio.get_running_loop().time() > deadline_s:
+            break
+        await asyncio.sleep(0.25)
+    if said:
+        grid.troubles.append(f"a change with the database back was answered with {said!r}")
+
+
+def _change(grid: ChaosGrid, tenant: str) -> str:
+    """Make a tenant; the code of the error, or nothing."""
+    try:
+        grid.client.call("POST", "/control/v1/tenants", {"name": tenant})
+    except AigridError as error:
+        return error.code
+    return ""
+
+
+async def jump_clocks(grid: ChaosGrid, rng: np.random.Generator) -> None:
+    """Wall clocks jump by hours, both ways: control plane and a site, gateway and another site."""
+    assert grid.clocks is not None
+    hours = float(rng.uniform(3.0, 9.0))
+    for process, site in (("control", str(rng.choice(_children(grid)))), ("gateway", REMOTE)):
+        for by_s in (hours * 3600.0, -hours * 3600.0):
+            for name in (process, site):
+                grid.clocks.move(name, by_s)
+            await asyncio.sleep(SEEN_S + HELD_S / 2)
+            off_s = await asyncio.to_thread(_control_off_s, grid)
+            wanted_s = by_s if process == "control" else 0.0
+            if abs(off_s - wanted_s) > 60.0:
+                grid.troubles.append(f"{process}: the clock is off by {off_s:g}, not {wanted_s:g}")
+        for name in (process, site):
+            grid.clocks.move(name, 0.0)
+        await asyncio.sleep(SEEN_S)
+
+
+def _control_off_s(grid: ChaosGrid) -> float:
+    """How far the control plane's clock is off, by what it writes down."""
+    key = grid.client.call("POST", "/control/v1/keys", {"tenant": DEFAULT_TENANT})
+    return float(key["created_at_s"]) - time.time()
+
+
 async def hang_site(grid: ChaosGrid, rng: np.random.Generator) -> None:
     """SIGSTOP: a process that takes connections and says nothing."""
     pid = grid.processes()[str(rng.choice(grid.site_names()))]
@@ -99,7 +164,15 @@ async def cut_off(grid: ChaosGrid, rng: np.random.Generator) -> None:
 
 
 async def fill_disk(grid: ChaosGrid, rng: np.random.Generator) -> None:
-    """No file of control plane, gateway or sites can grow, as on a full disk."""
+    """Not one byte more fits on the disk of control plane, gateway and sites.
+
+    Where root may not mount a small one, no file of theirs can grow, which comes to the same.
+    """
+    if grid.disk is not None:
+        await asyncio.to_thread(grid.disk.fill)
+        await asyncio.sleep(HELD_S)
+        grid.disk.empty()
+        return
     full = [pid for pid in grid.processes().values() if _limit(pid, 1)]
     await asyncio.sleep(HELD_S)
     for pid in full:
@@ -150,8 +223,7 @@ async def overload(grid: ChaosGrid, rng: np.random.Generator) -> None:
 async def cut_power(grid: ChaosGrid, rng: np.random.Generator) -> None:
     """Kill -9 of everything at once, and a start from what the disk holds."""
     await asyncio.to_thread(grid.power_off)
-    if grid.fabric:
-        await asyncio.to_thread(grid.start_nats)
+    await asyncio.to_thread(grid.start_outside)
     await asyncio.to_thread(grid.power_on)
     grid.start_remote()
 
@@ -196,8 +268,10 @@ FAULTS: dict[str, Fault] = {
             kill_fabric,
             needs="" if has_nats() else "nats-server is not installed",
         ),
+        Fault("kill-database", kill_database, needs=postgres.missing(), uses="postgres"),
+        Fault("clock-jump", jump_clocks, needs="" if library() else MISSING, uses="clocks"),
         Fault("kill-gateway", kill_gateway, gateway_dies=True),
-        Fault("disk-full", fill_disk),
+        Fault("disk-full", fill_disk, uses="disk"),
         Fault("drain", drain),
         Fault("spoiled-package", spoil_package),
         Fault("overload", overload, at_once=5),

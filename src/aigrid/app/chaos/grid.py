@@ -15,10 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
+from pydantic import SecretStr
 
+from aigrid.app.chaos.clocks import Clocks
+from aigrid.app.chaos.disk import SmallDisk
+from aigrid.app.chaos.postgres import PostgresServer
 from aigrid.app.chaos.proxy import Proxy
 from aigrid.core.errors import AigridError, UnavailableError
 from aigrid.core.site import Site
@@ -50,16 +52,26 @@ class ChaosGrid:
         folder: of everything; not removed here.
         package: a package folder's store, copied.
         fabric: run a nats-server and use it.
+        uses: what faults need beside: `postgres`, `clocks`, `disk`.
+        delivered_tokens: that clients got, since the start.
+        troubles: what a fault saw that must not be.
     """
 
     folder: Path
     package: Path
     fabric: bool
+    uses: frozenset[str] = frozenset()
+    delivered_tokens: int = 0
+    troubles: list[str] = field(default_factory=list)
+    postgres: PostgresServer | None = None
+    clocks: Clocks | None = None
+    disk: SmallDisk | None = None
     supervisor: Supervisor = field(init=False)
     client: ControlClient = field(init=False)
     model: str = ""
     data_proxy: Proxy = field(init=False)
     door_proxy: Proxy = field(init=False)
+    proxies: tuple[Proxy, ...] = ()
     nats: subprocess.Popen[bytes] | None = None
     remote: subprocess.Popen[bytes] | None = None
     joined: membership.Membership | None = None
@@ -76,6 +88,14 @@ class ChaosGrid:
         if self.fabric:
             self._nats_port = free_port()
             await asyncio.to_thread(self.start_nats)
+        if "postgres" in self.uses:
+            self.postgres = PostgresServer(self.folder / "postgres")
+            await asyncio.to_thread(self.postgres.make)
+            await asyncio.to_thread(self.postgres.start)
+        if "clocks" in self.uses:
+            self.clocks = Clocks(self.folder / "clocks")
+        if "disk" in self.uses:
+            self.disk = SmallDisk.mount(self.folder / "data")
         settings = GridSettings(
             data=self.folder / "data",
             port=free_port(),
@@ -84,13 +104,18 @@ class ChaosGrid:
             advertise=HOST,
             door_port=free_port(),
             fabric=f"nats://{HOST}:{self._nats_port}" if self.fabric else "",
+            database=SecretStr(self.postgres.url() if self.postgres else ""),
         )
         settings.paths.make()
-        self.supervisor, self.client = Supervisor(settings), ControlClient(settings.data)
+        self.supervisor = Supervisor(settings, self._environment)
+        self.client = ControlClient(settings.data)
         await asyncio.to_thread(self._publish, settings)
         await asyncio.to_thread(self.power_on)
         await self._join_remote()
         await self.until_served()
+
+    def _environment(self, process: str) -> dict[str, str]:
+        return self.clocks.environment(process) if self.clocks is not None else {}
 
     def _publish(self, settings: GridSettings) -> None:
         store = Store(settings.paths.store)
@@ -139,11 +164,14 @@ class ChaosGrid:
             process.wait()
         for child in self.supervisor.children.values():
             child.process = None
+        if self.postgres is not None:
+            self.postgres.kill()
 
     async def _join_remote(self) -> None:
         listen_port = free_port()
         self.data_proxy = Proxy(listen_port)
         self.door_proxy = Proxy(self.supervisor.door_port)
+        self.proxies = (self.data_proxy, self.door_proxy)
         await self.data_proxy.start()
         await self.door_proxy.start()
         token = Invitation.read(self.client.invite(REMOTE, 60.0)["token"])
@@ -172,7 +200,19 @@ class ChaosGrid:
                 "--data",
                 str(self.folder / "remote"),
             ]
-            self.remote = subprocess.Popen([*command, "site", "run"], stdout=log, stderr=log)
+            self.remote = subprocess.Popen(
+                [*command, "site", "run"],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self._environment(REMOTE)},
+            )
+
+    def start_outside(self) -> None:
+        """Start what is not the supervisor's after a power cut: NATS and PostgreSQL."""
+        if self.fabric:
+            self.start_nats()
+        if self.postgres is not None:
+            self.postgres.start()
 
     def processes(self) -> dict[str, int]:
         """Process ids of everything that serves, by name."""
@@ -213,38 +253,13 @@ class ChaosGrid:
         await asyncio.sleep(1.5)  # the gateway tells once a second
         return int((await self.status()).get("gateway", {}).get("resumed_total", 0))
 
-    async def open_counts(self) -> dict[str, float]:
-        """What still counts as open, by where: nothing in a grid at rest."""
-        status = await self.status()
-        if not status:
-            return {"control plane": 1.0}
-        found = {
-            f"{site['name']} {what}": float(replica[what])
-            for site in status["sites"]
-            for replica in site["replicas"]
-            for what in ("running", "waiting")
-        }
-        found["gateway"] = float(status["gateway"]["in_flight"])
-        return {k: v for k, v in (found | await self._gateway_counts()).items() if v}
-
-    async def _gateway_counts(self) -> dict[str, float]:
-        parts = urlsplit(self.client.base_url)
-        try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"http://{parts.netloc}/metrics") as response,
-            ):
-                lines = (await response.text()).splitlines()
-        except aiohttp.ClientError:
-            return {"gateway's metrics": 1.0}
-        told = [line for line in lines if line.startswith("aigrid_gateway_in_flight{")]
-        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in told}
-
     async def close(self) -> None:
         """End every process that was started here."""
         await asyncio.to_thread(self.power_off)
-        for proxy in (self.data_proxy, self.door_proxy):
+        for proxy in self.proxies:
             await proxy.stop()
+        if self.disk is not None:
+            await asyncio.to_thread(self.disk.unmount)
 
 
 def has_nats() -> bool:

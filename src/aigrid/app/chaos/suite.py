@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from aigrid.app.chaos.counts import misbilled, open_counts
 from aigrid.app.chaos.faults import FAULTS, SUITES, Fault
 from aigrid.app.chaos.grid import ChaosGrid, has_nats
 from aigrid.app.chaos.load import Client, Fate, Question, Told, questions
@@ -55,6 +56,7 @@ class Verdict:
         refused: 429 or 503 with Retry-After, asked again later.
         continued: answers that another site went on with.
         slowest_s: from request to end of answer.
+        misbilled: tokens billed, less tokens that clients got.
         left_open: counters that did not come back to zero.
         recovered_s: from the last answer until every site served again.
         skipped: why it did not run; empty where it did.
@@ -70,14 +72,16 @@ class Verdict:
     refused: int = 0
     continued: int = 0
     slowest_s: float = 0.0
+    misbilled: int = 0
     left_open: dict[str, float] = field(default_factory=dict)
     recovered_s: float = 0.0
     skipped: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was lost, hung, changed or left open."""
-        return not (self.lost or self.hung or self.changed or self.left_open or self.troubles)
+        """Whether nothing was lost, hung, changed, misbilled or left open."""
+        harm = self.lost or self.hung or self.changed or self.misbilled
+        return not (harm or self.left_open or self.troubles)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -119,7 +123,8 @@ def _tiny_model(folder: Path, progress: Progress) -> Path:
 async def _run(
     wish: Wish, faults: list[Fault], folder: Path, package: Path, progress: Progress
 ) -> list[Verdict]:
-    grid = ChaosGrid(folder, package, has_nats())
+    uses = frozenset(fault.uses for fault in faults if fault.uses and not fault.needs)
+    grid = ChaosGrid(folder, package, has_nats(), uses)
     progress.stage("striking", len(faults) + 1)
     try:
         await grid.start()
@@ -141,6 +146,7 @@ async def strike(grid: ChaosGrid, fault: Fault, wish: Wish, rng: np.random.Gener
     client = Client(grid.client.base_url, grid.client.api_key)
     asked = questions(grid.model, wish.questions, MAX_TOKENS, rng)
     undisturbed = await reference(client, asked, f"{fault.name}-{wish.seed}-calm")
+    grid.delivered_tokens += sum(told.tokens for told in undisturbed)
     before = await grid.resumed()
     striking = asyncio.create_task(_later(grid, fault, rng))
     fates: list[Fate] = []
@@ -151,7 +157,12 @@ async def strike(grid: ChaosGrid, fault: Fault, wish: Wish, rng: np.random.Gener
         rounds += 1
     await striking
     verdict = judge(fault, fates, undisturbed * fault.at_once * rounds)
+    verdict.troubles += grid.troubles
+    grid.troubles.clear()
     await _come_to_rest(grid, verdict)
+    grid.delivered_tokens += sum(fate.told.tokens for fate in fates if fate.told is not None)
+    verdict.misbilled = await misbilled(grid)
+    grid.delivered_tokens += verdict.misbilled  # the next fault's account begins even
     verdict.continued = max(0, await grid.resumed() - before)
     return verdict
 
@@ -202,7 +213,7 @@ async def _come_to_rest(grid: ChaosGrid, verdict: Verdict) -> None:
         verdict.recovered_s = round(await grid.until_served(), 2)
     except UnavailableError as error:
         verdict.troubles.append(str(error))
-    while verdict_open := await grid.open_counts():
+    while verdict_open := await open_counts(grid):
         if time.monotonic() > began_s + verdict.recovered_s + REST_S:
             verdict.left_open = verdict_open
             return

@@ -24,7 +24,7 @@ from aigrid.live.paths import write_aside
 CA_DAYS = 3650
 DAYS = 90
 RENEW_AFTER = 2 / 3
-_BACK = datetime.timedelta(minutes=5)  # clocks of two machines differ
+_BACK = datetime.timedelta(days=1)  # the clock of whoever looks at it may be wrong
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from aigrid.core.site import Site
 from aigrid.live import reports, server
 from aigrid.live.control_plane import ControlPlane
 from aigrid.live.wide.certificates import Authority
-from aigrid.live.wide.invitations import Invitations
+from aigrid.live.wide.invited import Invitations
 from aigrid.live.wide.peers import peer_of
 from aigrid.store.served import registry_app
 
@@ -144,7 +144,7 @@ class Door:
             AuthenticationError: no certificate, no site's, or of a site that was dismissed.
         """
         peer = peer_of(scope)
-        if peer.role != "site" or await asyncio.to_thread(self.invitations.is_dismissed, peer.name):
+        if peer.role != "site" or self.invitations.is_dismissed(peer.name):
             raise AuthenticationError(
                 "this door is for sites with a certificate of this grid",
                 next_step="aigrid site join TOKEN",

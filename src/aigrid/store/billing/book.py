@@ -170,7 +170,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "request_id": usage.request_id,
         "tenant": usage.tenant,
         "at_ms": int(usage.at_s * 1000),
-        "service": usage.service,
+        "service": usage.service.replace("\0", "\ufffd"),  # PostgreSQL keeps none
         "version": terms.version,
         "currency": terms.currency,
         "input_micro": terms.input_micro,
