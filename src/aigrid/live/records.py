@@ -73,8 +73,12 @@ def open_records(paths: GridPaths, url: str = "") -> Records:
     files = (paths.accounts, paths.database, paths.data / "invitations.sqlite")
     if url:
         database = Database(url)
-        _claim(paths, database, files)
-        return Records(Accounts(database), Ledger(database), Invitations(database))
+        try:
+            _claim(paths, database, files)
+            return Records(Accounts(database), Ledger(database), Invitations(database))
+        except BaseException:
+            database.close()
+            raise
     if paths.database_json.exists():
         shown = json.loads(paths.database_json.read_text())["database"]
         raise ConfigurationError(
