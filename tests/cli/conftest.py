@@ -53,7 +53,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("made") / "tiny").path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def grid(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The data directory of a running grid that serves tiny:0.0.1."""
     data = tmp_path_factory.mktemp("grid")

@@ -50,7 +50,7 @@ class Newcomer:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     """A clone after `make up`, with a small model under the first model's name.
 

@@ -40,7 +40,7 @@ class Grid:
     supervisor: Supervisor
     client: ControlClient
     model: str
-    receiver: Receiver
+    receiver: Receiver | None = None
 
     def wait(self, what: str, done: Callable[[dict[str, Any]], bool], timeout_s: float = 60) -> Any:
         deadline = time.monotonic() + timeout_s
