@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.tiny_model import make_tiny_model
 
 from aigrid.cli.main import main
+from tests.tiny_model import make_tiny_model
 
 
 @dataclass(frozen=True)

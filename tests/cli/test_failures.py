@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.cli.conftest import Ran, Run, spawn
 from tests.tiny_model import write_tiny_recipe
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.cli.conftest import spawn
 
 from aigrid.cli.chat import printable
+from tests.cli.conftest import spawn
 
 pytestmark = pytest.mark.grid
 

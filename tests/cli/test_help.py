@@ -4,9 +4,9 @@ import sys
 from importlib import import_module
 
 import pytest
-from tests.cli.conftest import Run
 
 from aigrid.cli.main import COMMANDS
+from tests.cli.conftest import Run
 
 HEAVY = ("numpy", "pydantic", "rich", "yaml", "torch", "onnxruntime", "fastapi", "aiohttp")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import openai
 import pytest
-from tests.cli.conftest import spawn
 
 from aigrid.live.client import ControlClient
 from aigrid.twin.mirror.prediction import predict
 from aigrid.twin.mirror.recorded import read_run
+from tests.cli.conftest import spawn
 
 REQUESTS = 240
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.cli.conftest import Run
-from tests.twin.report import made_up
 
 from aigrid.app import rehearsing
 from aigrid.cli.rehearse_view import rehearsal_view
 from aigrid.core.errors import OverloadedError
+from tests.cli.conftest import Run
+from tests.twin.report import made_up
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Run
-from tests.twin.region.test_rehearsal import city
 
 from aigrid.app import rehearsing
+from tests.cli.conftest import Run
+from tests.twin.region.test_rehearsal import city
 
 
 @pytest.fixture

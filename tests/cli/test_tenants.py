@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
 from tests.cli.conftest import Ran, spawn
 
 pytestmark = pytest.mark.grid

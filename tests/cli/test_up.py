@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from tests.cli.conftest import spawn
 from tests.tiny_model import TINY, write_tiny_recipe
 

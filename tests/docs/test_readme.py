@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.docs.conftest import Newcomer
 
 from aigrid.twin.report.words import MEANINGS
+from tests.docs.conftest import Newcomer
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(?:<!-- docs-test: (.*?) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
