@@ -178,7 +178,8 @@ class Orchestrator:
     # -- services ------------------------------------------------------------------------------
 
     def _service_deployed(self, now_s: float, event: ServiceDeployed) -> Iterator[Command]:
-        yield from self.rollouts.drop(self.state, event.service, "another version was deployed")
+        new = "another version was deployed"
+        yield from self.rollouts.drop(self.state, event.service, new, event.digest)
         column = self.state.put_service(event.service)
         services = self.state.services
         if event.digest not in services.digests[column]:

@@ -48,6 +48,7 @@ class Rollout:
         watched_since_s: when a site first served the new version, once it is not `loading`.
         ended_s: when it was decided, if it was.
         phase: one of `core.rollout.PHASES`.
+        reason: of it.
         deaths: see `rollout.Seen`.
         told: what each gateway said last.
     """
@@ -63,6 +64,7 @@ class Rollout:
     watched_since_s: float = 0.0
     ended_s: float = 0.0
     phase: str = "loading"
+    reason: str = "no site serves it yet"
     deaths: int = 0
     told: tuple[VersionsSeen, ...] = ()
 
@@ -144,7 +146,7 @@ class Rollouts:
         self._of[event.service] = one
         _put_beside(state, column, event)
         self.moved = True
-        yield RolloutMoved(event.service, event.rollout, one.phase, "no site serves it yet")
+        yield _moved(one, "loading", one.reason)
 
     def _note(self, seen: VersionsSeen) -> None:
         """Keep what a gateway saw; late counts of an older rollout say nothing."""
@@ -161,10 +163,15 @@ class Rollouts:
         if one is not None and not one.ended:
             yield from self._end(state, now_s, one, event.verdict, "by hand")
 
-    def drop(self, state: GridState, service: str, reason: str) -> Iterator[Command]:
-        """Something else is wanted of the service: end its rollout, and keep nothing of it."""
+    def drop(
+        self, state: GridState, service: str, reason: str, digest: str = ""
+    ) -> Iterator[Command]:
+        """Something else is wanted of the service: end its rollout, and keep nothing of it.
+
+        Unless that is the very version (`digest`) that was promoted.
+        """
         one = self._of.get(service)
-        if one is not None:
+        if one is not None and not (one.phase == "promoted" and one.new_digest == digest):
             if not one.ended:
                 one.phase = "rolled_back"
             yield self._retire(state, one, reason)
@@ -185,8 +192,8 @@ class Rollouts:
                     yield self._retire(state, one, "its last answers have ended")
                 continue
             if one.phase == "loading" and _serving(state, column).any():
-                one.phase, one.watched_since_s = "watching", now_s
-                yield RolloutMoved(one.service, one.rollout, one.phase, "the first site serves it")
+                one.watched_since_s = now_s
+                yield _moved(one, "watching", "the first site serves it")
             decision = rollout.decide(one.plan, _seen(state, one, column, now_s))
             if decision.verdict:
                 yield from self._end(state, now_s, one, decision.verdict, decision.reason)
@@ -201,13 +208,12 @@ class Rollouts:
         self, state: GridState, now_s: float, one: Rollout, verdict: str, reason: str
     ) -> Iterator[Command]:
         one.ended_s, self.moved = now_s, True
-        one.phase = "promoted" if verdict == "promote" else "rolled_back"
         column = state.service_row[one.service]
         other = state.service_row[beside(one.service)]
         state.beside[other] = Beside(column, 0.0)
         if verdict == "promote":
             yield from _change_places(state, one, column, other)
-        yield RolloutMoved(one.service, one.rollout, one.phase, reason)
+        yield _moved(one, "promoted" if verdict == "promote" else "rolled_back", reason)
 
     def _retire(self, state: GridState, one: Rollout, reason: str) -> Command:
         del self._of[one.service]
@@ -220,6 +226,11 @@ def _track(one: Rollout) -> Track:
     stands = one.old_digest if one.phase == "promoted" else one.new_digest
     share = 0.0 if one.ended else one.plan.share
     return Track(one.service, beside(one.service), one.rollout, stands, share)
+
+
+def _moved(one: Rollout, phase: str, reason: str) -> Command:
+    one.phase, one.reason = phase, reason
+    return RolloutMoved(one.service, one.rollout, phase, reason)
 
 
 def _refused(event: RolloutStarted, reason: str) -> Command:

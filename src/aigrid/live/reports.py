@@ -15,10 +15,13 @@ from aigrid.core.events import (
     SiteJoined,
     SiteLeft,
     SiteUnreachable,
+    VersionsSeen,
 )
 from aigrid.core.site import Site
 from aigrid.live.control_plane import ControlPlane
 from aigrid.live.site_record import SiteRecord
+
+TRIALS_LIMIT = 64  # rollouts at once that a gateway tells of
 
 
 class _Report(BaseModel):
@@ -61,6 +64,7 @@ class GatewayRequest(_Report):
     retries_total: int
     resumed_total: int = 0
     in_flight: int
+    trials: Annotated[list[dict[str, Any]], Field(max_length=TRIALS_LIMIT)] = []
 
 
 async def take(plane: ControlPlane, kind: str, body: object) -> dict[str, Any]:
@@ -123,7 +127,9 @@ async def _unreachable(plane: ControlPlane, report: SiteRequest) -> dict[str, An
 
 
 async def _gateway(plane: ControlPlane, report: GatewayRequest) -> dict[str, Any]:
-    plane.note_gateway(report.model_dump())
+    plane.note_gateway(report.model_dump(exclude={"trials"}))
+    for trial in report.trials:
+        plane.world.post(from_plain(VersionsSeen, trial, "trials"))
     return {"noted": "gateway"}
 
 
