@@ -316,7 +316,8 @@ def _may_retire(state: GridState, one: Rollout, column: int, now_s: float) -> bo
         return since_s >= one.plan.keep_s
     sites, replicas = state.site_count, state.replicas
     up = state.sites.status[:sites] == UP
-    jobs = replicas.running[:sites, column] + np.ceil(replicas.waiting[:sites, column])
+    # How long a line is fades slowly, see `orchestrator.WAITING_RATE`: less than half is none.
+    jobs = replicas.running[:sites, column] + np.round(replicas.waiting[:sites, column])
     busy = up & (replicas.serving[:sites, column] != NO_VERSION) & (jobs > 0.0)
     main = state.service_row[one.service]
     version = state.services.version[main]

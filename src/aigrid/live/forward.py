@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from aigrid.control import retry
 from aigrid.control.asked import Asked
 from aigrid.control.retry import RetryBudget, RetryPolicy
+from aigrid.control.trial import Trial
 from aigrid.core.codec import to_plain
 from aigrid.core.errors import OverloadedError, UnavailableError
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer, TryNextError
@@ -26,7 +27,7 @@ from aigrid.live.limits import Limits
 from aigrid.live.links import Links
 from aigrid.live.relay import Journey
 from aigrid.live.route_mirror import RouteMirror
-from aigrid.live.trials import Trial, Trials
+from aigrid.live.trials import Trials
 from aigrid.live.wires import Wires
 
 REPORTS_LIMIT = 64

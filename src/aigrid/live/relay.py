@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from aigrid.control import retry
+from aigrid.control.trial import Trial
 from aigrid.core.errors import AigridError, OverloadedError, UnavailableError
 from aigrid.engines.openai_answers import DONE, error_event
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer, TryNextError
 from aigrid.live.frames import RESUME_PATH, Relay
 from aigrid.live.limits import Limits
 from aigrid.live.links import Link, Links
-from aigrid.live.trials import Trial, ways
+from aigrid.live.trials import note, ways
 
 
 @dataclass(slots=True)
@@ -135,7 +136,7 @@ class Journey:
             if out or len(relay.parts) > parts:
                 heard_s = time.monotonic()
             if self.trial is not None and relay.completion_tokens:
-                self.trial.hear(relay.package)
+                self.trial.hear(relay.package, time.monotonic())
             if out:
                 yield out
             if relay.ended:
@@ -176,7 +177,7 @@ class Journey:
     def _note(self, site: str, reason: TryNextError) -> None:
         self.attempt.tried.append(site)
         if self.trial is not None:
-            self.trial.note(self._version, reason)
+            note(self.trial, self._version, reason)
         self.on_retry(site, reason)
         self._wait_s = self.may_retry()
 

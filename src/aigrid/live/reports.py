@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aigrid.control.trial import TOLD_LIMIT
 from aigrid.core.codec import from_plain
 from aigrid.core.errors import InvalidRequestError
 from aigrid.core.events import (
@@ -20,8 +21,6 @@ from aigrid.core.events import (
 from aigrid.core.site import Site
 from aigrid.live.control_plane import ControlPlane
 from aigrid.live.site_record import SiteRecord
-
-TRIALS_LIMIT = 64  # rollouts at once that a gateway tells of
 
 
 class _Report(BaseModel):
@@ -64,7 +63,7 @@ class GatewayRequest(_Report):
     retries_total: int
     resumed_total: int = 0
     in_flight: int
-    trials: Annotated[list[dict[str, Any]], Field(max_length=TRIALS_LIMIT)] = []
+    trials: Annotated[list[dict[str, Any]], Field(max_length=TOLD_LIMIT)] = []
 
 
 async def take(plane: ControlPlane, kind: str, body: object) -> dict[str, Any]:
