@@ -14,6 +14,8 @@ from aigrid.core.events import (
     Event,
     Heartbeat,
     ReplicaReport,
+    RolloutStarted,
+    RolloutSteered,
     ServiceDeployed,
     ServiceUndeployed,
     SiteHeld,
@@ -21,7 +23,9 @@ from aigrid.core.events import (
     SiteLeft,
     SiteUnreachable,
     Tick,
+    VersionsSeen,
 )
+from aigrid.core.rollout import VERDICTS, RolloutPlan, VersionCounts
 from aigrid.core.site import Cell, Site
 from aigrid.core.state import HOLD_NAMES
 
@@ -77,7 +81,7 @@ sites = st.builds(
 )
 reports = st.builds(
     ReplicaReport,
-    service=st.sampled_from((*SERVICES, "unheard-of")),
+    service=st.sampled_from((*SERVICES, "chat@beside", "unheard-of")),
     digest=st.sampled_from((*DIGESTS, "")),
     pending=st.sampled_from((*DIGESTS, "")),
     state=st.sampled_from(("starting", "ready", "failed")),
@@ -110,6 +114,32 @@ demands = st.builds(
     service=st.sampled_from((*SERVICES, "unheard-of")),
     requests=st.integers(-1, 1000),
 )
+rollouts = st.builds(
+    RolloutStarted,
+    service=st.sampled_from(SERVICES),
+    rollout=st.sampled_from(("one", "two")),
+    digest=st.sampled_from(DIGESTS),
+    memory_mb=st.integers(0, 1500),
+    plan=st.sampled_from(
+        (
+            RolloutPlan(share=0.5, min_requests=1, min_s=0.0, limit_s=4.0, keep_s=3.0),
+            RolloutPlan(min_requests=50, min_s=1.0, limit_s=60.0),
+        )
+    ),
+    new_card=st.sampled_from((-1.0, 1.0, 2.0)),
+    old_card=st.sampled_from((-1.0, 1.0)),
+)
+counted = st.builds(
+    lambda good, errors: VersionCounts(good + errors, errors), st.integers(0, 99), st.integers(0, 9)
+)
+versions_seen = st.builds(
+    VersionsSeen,
+    service=st.sampled_from(SERVICES),
+    rollout=st.sampled_from(("one", "two")),
+    gateway=st.sampled_from(("g1", "g2")),
+    new=counted,
+    old=counted,
+)
 names = st.sampled_from((*SITES, "stranger"))
 events: st.SearchStrategy[Event] = st.one_of(
     sites.map(SiteJoined),
@@ -121,6 +151,9 @@ events: st.SearchStrategy[Event] = st.one_of(
     deployments,
     st.sampled_from((*SERVICES, "unheard-of")).map(ServiceUndeployed),
     st.lists(demands, max_size=4).map(tuple).map(DemandSeen),
+    rollouts,
+    versions_seen,
+    st.builds(RolloutSteered, st.sampled_from(SERVICES), st.sampled_from(VERDICTS)),
     st.just(Tick()),
 )
 # Time mostly moves on, sometimes stands still, and now and then (a late message) goes back.

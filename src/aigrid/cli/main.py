@@ -24,6 +24,9 @@ COMMANDS = {
     "factory": LazyCommand("aigrid.cli.factory", "factory", "Make models from text."),
     "store": LazyCommand("aigrid.cli.store", "store", "Publish, list, verify and pull packages."),
     "deploy": LazyCommand("aigrid.cli.services", "deploy", "Serve a package."),
+    "rollout": LazyCommand(
+        "aigrid.cli.rollout", "rollout", "Show new versions on trial; end a trial by hand."
+    ),
     "undeploy": LazyCommand("aigrid.cli.services", "undeploy", "Stop serving a service."),
     "sites": LazyCommand("aigrid.cli.status", "sites", "List the sites."),
     "cordon": LazyCommand("aigrid.cli.holding", "cordon", "Let nothing new come to a site."),

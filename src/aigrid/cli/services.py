@@ -9,6 +9,7 @@ import click
 
 from aigrid.cli.options import Setup, grid_options
 from aigrid.cli.output import note, show
+from aigrid.cli.rollout import canary_options, read_plan, roll_out
 from aigrid.core.errors import ConfigurationError
 
 OCI = "oci://"
@@ -27,6 +28,7 @@ OCI = "oci://"
     is_flag=True,
     help="Grant the sites of this machine the upstream server's address, though it is not public.",
 )
+@canary_options
 @grid_options
 def deploy(
     setup: Setup,
@@ -36,11 +38,16 @@ def deploy(
     model: str | None,
     key_file: Path | None,
     allow_private: bool,
+    **canary: float | None,
 ) -> None:
     """Serve a package.
 
     PACKAGE is NAME, NAME:VERSION or oci://host:port/name:tag. Returns when a site serves it.
     With --upstream, PACKAGE is the name to give to a model of another OpenAI-compatible server.
+
+    With --canary, the new version is tried on a part of the requests, and promoted or rolled back
+    by errors, times to first token and evaluation card. Returns when that is decided; exits with
+    1 if it was rolled back.
     """
     from aigrid.live.client import ControlClient
 
@@ -56,6 +63,9 @@ def deploy(
         )
     elif package.startswith(OCI):
         reference = _pull(setup, package)
+    if (plan := read_plan(canary)) is not None:
+        roll_out(setup, client, reference, plan, wait=not no_wait)
+        return
     service = client.deploy(reference)
     if not no_wait:
         _wait(client, service)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from aigrid.control import demand, guard, place, route
 from aigrid.control.history import History
 from aigrid.control.policy import Policy
+from aigrid.control.rollouts import RolloutEvent, Rollouts
 from aigrid.core.events import (
     AskToJoin,
     Command,
@@ -24,6 +26,8 @@ from aigrid.core.events import (
     Heartbeat,
     PublishRoutes,
     ReplicaReport,
+    RolloutStarted,
+    RolloutSteered,
     ServiceDeployed,
     ServiceUndeployed,
     SetShare,
@@ -35,6 +39,7 @@ from aigrid.core.events import (
     StartReplica,
     StopReplica,
     Tick,
+    VersionsSeen,
 )
 from aigrid.core.routing import RoutingTable
 from aigrid.core.state import HOLD_NAMES, LEFT, LOST, NO_VERSION, STATUS_NAMES, UP, GridState
@@ -60,6 +65,7 @@ class Orchestrator:
         self.routes_version = 0
         self.routes_at_s = -1e18
         self.history = History()
+        self.rollouts = Rollouts()
         self.placed_s = -1e18
         self.holds: dict[str, int] = {}
         self._ways: route.Ways | None = None
@@ -74,6 +80,9 @@ class Orchestrator:
             ServiceDeployed: self._service_deployed,
             ServiceUndeployed: self._service_undeployed,
             DemandSeen: self._demand_seen,
+            RolloutStarted: self._rollout,
+            RolloutSteered: self._rollout,
+            VersionsSeen: self._rollout,
             Tick: self._tick,
         }
 
@@ -95,6 +104,7 @@ class Orchestrator:
 
     def _site_joined(self, now_s: float, event: SiteJoined) -> Iterator[Command]:
         row = self.state.put_site(event.site)
+        self.rollouts.site_began_anew(self.state, row)
         sites = self.state.sites
         held = self.state.replicas.serving[row, : self.state.service_count] != NO_VERSION
         self.routes_stale |= bool(held.any())
@@ -168,6 +178,8 @@ class Orchestrator:
     # -- services ------------------------------------------------------------------------------
 
     def _service_deployed(self, now_s: float, event: ServiceDeployed) -> Iterator[Command]:
+        new = "another version was deployed"
+        yield from self.rollouts.drop(self.state, event.service, new, event.digest)
         column = self.state.put_service(event.service)
         services = self.state.services
         if event.digest not in services.digests[column]:
@@ -190,8 +202,20 @@ class Orchestrator:
     def _service_undeployed(self, now_s: float, event: ServiceUndeployed) -> Iterator[Command]:
         column = self.state.service_row.get(event.service)
         if column is not None:
+            yield from self.rollouts.drop(self.state, event.service, "the service was undeployed")
             self.state.services.wanted[column] = False
             self.routes_stale = True
+            yield from self._place(now_s)
+
+    def _rollout(self, now_s: float, event: RolloutEvent) -> Iterator[Command]:
+        yield from self.rollouts.handle(self.state, now_s, event)
+        yield from self._roll(now_s)
+
+    def _roll(self, now_s: float) -> Iterator[Command]:
+        """A rollout moved: placement and routes follow."""
+        if self.rollouts.moved:
+            self.rollouts.moved = False
+            self._ways, self.routes_stale = None, True
             yield from self._place(now_s)
 
     def _demand_seen(self, now_s: float, event: DemandSeen) -> Iterator[Command]:
@@ -331,6 +355,8 @@ class Orchestrator:
         if now_s - self.placed_s >= self.policy.place_period_s:
             self._expect(now_s)
         yield from self._place(now_s)
+        yield from self.rollouts.look(self.state, now_s)
+        yield from self._roll(now_s)
 
     def _expect(self, now_s: float) -> None:
         """What placement reckons with until the next look: demand now or soon, where it is more."""
@@ -358,7 +384,8 @@ class Orchestrator:
         self.routes_at_s, self.routes_stale = now_s, False
         # Damped from the table weighed last, not from the one published last: else a move whose
         # damped half is too small to publish would never be made.
-        self.weighed = route.table(self.policy, self.state, self._ways, self.weighed)
+        weighed = route.table(self.policy, self.state, self._ways, self.weighed)
+        self.weighed = replace(weighed, tracks=self.rollouts.tracks())
         if route.changed(self.policy, self.weighed, self.routes):
             self.routes = self.weighed
             self.routes_version += 1

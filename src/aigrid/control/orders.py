@@ -9,6 +9,7 @@ from aigrid.core.events import (
     AskToJoin,
     Command,
     PublishRoutes,
+    RolloutMoved,
     SetShare,
     SiteStatusChanged,
     StartReplica,
@@ -54,7 +55,7 @@ class OrderBook:
     def write(self, commands: Sequence[Command]) -> None:
         """Turn commands into orders; those that no site reads are left to others."""
         for command in commands:
-            if not isinstance(command, PublishRoutes | SiteStatusChanged):
+            if not isinstance(command, PublishRoutes | SiteStatusChanged | RolloutMoved):
                 self._write(command)
 
     def _write(self, command: AskToJoin | StartReplica | StopReplica | SetShare) -> None:

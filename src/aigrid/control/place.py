@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from aigrid.control.beside import is_beside, stand
 from aigrid.control.policy import Policy
 from aigrid.core.state import CORDONED, FREE, NO_VERSION, UP, BoolColumn, FloatColumn, GridState
 
@@ -116,7 +117,8 @@ def wanted(state: GridState, only: int | None = None, policy: Policy | None = No
     services, replicas = state.services, state.replicas
     shape = replicas.started[rows, columns].shape
     known_s = np.where(services.residence_s[columns] > 0.0, services.residence_s[columns], 1.0)
-    may = services.wanted[columns] & allowed(state, rows) & _open(state, rows)
+    may_stand = services.wanted[columns] & allowed(state, rows) & _open(state, rows)
+    may = may_stand & ~is_beside(state)
     chosen = choose(
         policy or Policy(),
         state.sites.compute_cores[rows],
@@ -131,6 +133,7 @@ def wanted(state: GridState, only: int | None = None, policy: Policy | None = No
     )
     if (may & ~chosen).any():
         _leave_nobody_out(state, chosen, rows)
+    stand(state, chosen, may_stand, only)
     return chosen
 
 
@@ -152,11 +155,12 @@ def _leave_nobody_out(state: GridState, chosen: BoolColumn, rows: slice) -> None
     """
     sites, services = state.site_count, state.service_count
     up = state.sites.status[:sites] == UP
-    whole = state.replicas.wanted[:sites, :services] & up[:, None]
+    whole = state.replicas.wanted[:sites, :services] & up[:, None] & ~is_beside(state)
     whole[rows] = chosen
     need = state.services.memory_mb[:services]
     every = slice(0, sites)
     may = state.services.wanted[:services] & allowed(state, every) & _open(state, every)
+    may &= ~is_beside(state)
     for service in np.flatnonzero(may.any(axis=0) & ~whole.any(axis=0)).tolist():
         alone = whole & (whole.sum(axis=0) == 1)
         left = state.sites.memory_mb[:sites] - alone @ need

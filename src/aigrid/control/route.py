@@ -265,7 +265,7 @@ def _same(one: NDArray[np.int32], other: NDArray[np.int32]) -> bool:
 
 def changed(policy: Policy, new: RoutingTable, old: RoutingTable) -> bool:
     """Whether a table differs enough from the one in force to be published."""
-    if (new.sites, new.services) != (old.sites, old.services):
+    if (new.sites, new.services, new.tracks) != (old.sites, old.services, old.tracks):
         return True
     if not _same(new.candidate, old.candidate):
         return True

@@ -9,9 +9,11 @@ import numpy as np
 from aigrid.control.history import History
 from aigrid.control.orchestrator import Orchestrator
 from aigrid.control.policy import Policy
+from aigrid.control.rollouts import Rollout
+from aigrid.core.codec import from_plain, to_plain
 from aigrid.core.errors import ConfigurationError
-from aigrid.core.routing import RoutingTable
-from aigrid.core.state import GridState, ReplicaColumns, ServiceColumns, SiteColumns
+from aigrid.core.routing import RoutingTable, tracks_from_plain, tracks_to_plain
+from aigrid.core.state import Beside, GridState, ReplicaColumns, ServiceColumns, SiteColumns
 
 _Columns = SiteColumns | ServiceColumns | ReplicaColumns
 
@@ -43,6 +45,8 @@ def take(orchestrator: Orchestrator) -> dict[str, Any]:
         "routes_version": orchestrator.routes_version,
         "routes_at_s": orchestrator.routes_at_s,
         "routes_stale": orchestrator.routes_stale,
+        "beside": [[column, *of] for column, of in state.beside.items()],
+        "rollouts": [to_plain(one) for one in orchestrator.rollouts.all()],
     }
 
 
@@ -68,6 +72,8 @@ def restore(policy: Policy, raw: Any, origin: str) -> Orchestrator:
         orchestrator.routes_version = int(raw["routes_version"])
         orchestrator.routes_at_s = float(raw["routes_at_s"])
         orchestrator.routes_stale = bool(raw["routes_stale"])
+        for one in raw.get("rollouts", []):  # recordings of before there were any have none
+            orchestrator.rollouts.take_up(from_plain(Rollout, one, origin))
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{origin}: the snapshot is damaged: {type(error).__name__}: {error}",
@@ -85,6 +91,7 @@ def _routes(table: RoutingTable) -> dict[str, Any]:
         "shape": list(table.candidate.shape),
         "candidate": table.candidate.ravel().tolist(),
         "weight": table.weight.ravel().tolist(),
+        "tracks": tracks_to_plain(table.tracks),
     }
 
 
@@ -96,6 +103,7 @@ def _read_routes(raw: Any) -> RoutingTable:
         sites=tuple(str(name) for name in raw["sites"]),
         candidate=np.asarray(raw["candidate"], np.int32).reshape(shape),
         weight=np.asarray(raw["weight"], np.float32).reshape(shape),
+        tracks=tracks_from_plain(raw.get("tracks", [])),
     )
 
 
@@ -112,6 +120,7 @@ def _state(raw: Any) -> GridState:
         region_names=[str(n) for n in raw["region_names"]],
         demand_at_s=float(raw["demand_at_s"]),
         orphans={str(name): [int(r) for r in rows] for name, rows in raw["orphans"].items()},
+        beside={int(b): Beside(int(c), float(share)) for b, c, share in raw.get("beside", [])},
     )
     state.site_row = {name: row for row, name in enumerate(state.site_names)}
     state.service_row = {name: column for column, name in enumerate(state.service_names)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from aigrid.core.rollout import RolloutPlan, VersionCounts
 from aigrid.core.routing import RoutingTable
 from aigrid.core.site import Site
 
@@ -156,6 +157,64 @@ class ServiceUndeployed:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutStarted:
+    """A new version of a deployed service is to be tried on a part of its requests.
+
+    Attributes:
+        service: that is deployed.
+        rollout: names this rollout; no other has that name.
+        digest: package of the new version.
+        memory_mb: see `ServiceDeployed`, likewise the next three.
+        compute_cores: likewise.
+        regions: likewise.
+        ttft_ms: likewise.
+        plan: its dials.
+        new_card: measure on the new version's card, lower is better; negative for none.
+        old_card: likewise, of the deployed version.
+        age_s: since it began, for one that goes on after a restart.
+    """
+
+    service: str
+    rollout: str
+    digest: str
+    memory_mb: int
+    compute_cores: float = 1.0
+    regions: tuple[str, ...] = ()
+    ttft_ms: float = 500.0
+    plan: RolloutPlan = field(default_factory=RolloutPlan)
+    new_card: float = -1.0
+    old_card: float = -1.0
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSteered:
+    """A person ends a rollout; `verdict` is one of `core.rollout.VERDICTS`."""
+
+    service: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionsSeen:
+    """What a gateway saw of both versions since the rollout began; the newest replaces older ones.
+
+    Attributes:
+        service: whose new version is on trial.
+        rollout: see `RolloutStarted`; counts of another one are left aside.
+        gateway: names a gateway's process.
+        new: of requests that were sent to the new version.
+        old: of those that could have been and were not.
+    """
+
+    service: str
+    rollout: str
+    gateway: str
+    new: VersionCounts
+    old: VersionCounts
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed: look for silent sites, retry what failed, refresh the routes."""
 
@@ -169,6 +228,9 @@ Event = (
     | ServiceDeployed
     | ServiceUndeployed
     | DemandSeen
+    | RolloutStarted
+    | RolloutSteered
+    | VersionsSeen
     | Tick
 )
 
@@ -231,7 +293,34 @@ class PublishRoutes:
     table: RoutingTable = field(hash=False)
 
 
-Command = AskToJoin | StartReplica | StopReplica | SetShare | SiteStatusChanged | PublishRoutes
+@dataclass(frozen=True, slots=True)
+class RolloutMoved:
+    """A rollout is in another phase; for people, logs and the record of it.
+
+    Attributes:
+        service: whose version it is about.
+        rollout: see `RolloutStarted`.
+        phase: one of `core.rollout.PHASES`.
+        reason: one line.
+        retired: the losing version stands nowhere any more.
+    """
+
+    service: str
+    rollout: str
+    phase: str
+    reason: str
+    retired: bool = False
+
+
+Command = (
+    AskToJoin
+    | StartReplica
+    | StopReplica
+    | SetShare
+    | SiteStatusChanged
+    | PublishRoutes
+    | RolloutMoved
+)
 
 EVENT_TYPES: tuple[Any, ...] = (
     SiteJoined,
@@ -242,6 +331,9 @@ EVENT_TYPES: tuple[Any, ...] = (
     ServiceDeployed,
     ServiceUndeployed,
     DemandSeen,
+    RolloutStarted,
+    RolloutSteered,
+    VersionsSeen,
     Tick,
 )
 COMMAND_TYPES: tuple[Any, ...] = (
@@ -251,4 +343,5 @@ COMMAND_TYPES: tuple[Any, ...] = (
     SetShare,
     SiteStatusChanged,
     PublishRoutes,
+    RolloutMoved,
 )

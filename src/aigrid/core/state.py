@@ -7,6 +7,7 @@ that indices stay valid. Growth doubles capacity, so appending costs amortised c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,9 +100,21 @@ class ServiceColumns:
     regions: list[tuple[int, ...]] = field(default_factory=list)
 
 
+class Beside(NamedTuple):
+    """A service's second version, a service of its own for placement and routes.
+
+    Attributes:
+        column: of the service that it stands beside.
+        share: it may come to this fraction of that one's sites; 0 where it may stay, not come.
+    """
+
+    column: int
+    share: float
+
+
 @dataclass(slots=True)
 class GridState:
-    """Everything the orchestrator knows."""
+    """Everything the orchestrator knows; `beside` tells which columns are second versions."""
 
     sites: SiteColumns = field(default_factory=SiteColumns)
     services: ServiceColumns = field(default_factory=ServiceColumns)
@@ -113,6 +126,7 @@ class GridState:
     service_row: dict[str, int] = field(default_factory=dict)
     orphans: dict[str, list[int]] = field(default_factory=dict)
     demand_at_s: float = 0.0
+    beside: dict[int, Beside] = field(default_factory=dict)
 
     @property
     def site_count(self) -> int:

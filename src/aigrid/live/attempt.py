@@ -31,6 +31,7 @@ class Attempt:
         ran: sites that answered, in order; the last may have ended it.
         span: of the request.
         legs: spans of its tries, one a site.
+        version: digest of the package that shall answer; empty for what the site serves.
     """
 
     request_id: str
@@ -45,6 +46,12 @@ class Attempt:
     ran: list[str] = field(default_factory=list)
     span: Span = OFF
     legs: list[Span] = field(default_factory=list)
+    version: str = ""
+
+    @property
+    def replica(self) -> str:
+        """What a site is trusted with: a service, or one version of it."""
+        return f"{self.service}@{self.version}" if self.version else self.service
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +99,23 @@ class TryNextError(Exception):
         busy: its line is full.
         unreachable: it is gone, or silent.
         faulty: it failed, as no healthy site does.
+        engine: its engine failed at this request.
     """
 
     def __init__(
-        self, reason: str, *, busy: bool = False, unreachable: bool = False, faulty: bool = False
+        self,
+        reason: str,
+        *,
+        busy: bool = False,
+        unreachable: bool = False,
+        faulty: bool = False,
+        engine: bool = False,
     ) -> None:
         super().__init__(reason)
         self.busy = busy
         self.unreachable = unreachable
         self.faulty = faulty
+        self.engine = engine
 
     @property
     def kind(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aigrid.control.orders import OrderBook
-from aigrid.core.events import Command, PublishRoutes, SiteStatusChanged
+from aigrid.core.events import Command, PublishRoutes, RolloutMoved, SiteStatusChanged
 from aigrid.core.routing import RoutingTable
 
 
@@ -18,9 +18,11 @@ class Board:
 
     Attributes:
         on_routes: called (from the deciding thread) when a new table stands.
+        on_rollout: likewise, when a rollout is in another phase.
     """
 
     on_routes: Callable[[], None] = lambda: None
+    on_rollout: Callable[[RolloutMoved], None] = lambda moved: None
     routes_version: int = 0
     routes: RoutingTable = field(default_factory=RoutingTable)
     status: dict[str, str] = field(default_factory=dict)
@@ -36,6 +38,9 @@ class Board:
                 published |= self._note(command)
         if published:
             self.on_routes()
+        for command in commands:
+            if isinstance(command, RolloutMoved):
+                self.on_rollout(command)
 
     def _note(self, command: Command) -> bool:
         if isinstance(command, PublishRoutes):

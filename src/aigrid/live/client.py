@@ -83,6 +83,29 @@ class ControlClient:
         deployed: dict[str, Any] = self.call("POST", "/control/v1/services", body)
         return deployed
 
+    def start_rollout(self, reference: str, plan: dict[str, float]) -> dict[str, Any]:
+        """Try a new version of a deployed service on a part of its requests."""
+        body = {"reference": reference, "plan": plan}
+        rollout: dict[str, Any] = self.call("POST", "/control/v1/rollouts", body)
+        return rollout
+
+    def rollouts(self) -> list[dict[str, Any]]:
+        """The last rollout of each service."""
+        rollouts: list[dict[str, Any]] = self.call("GET", "/control/v1/rollouts")
+        return rollouts
+
+    def rollout(self, name: str) -> dict[str, Any]:
+        """The last rollout of a service."""
+        path = f"/control/v1/rollouts/{quote(name, safe='')}"
+        rollout: dict[str, Any] = self.call("GET", path)
+        return rollout
+
+    def steer_rollout(self, name: str, verdict: str) -> dict[str, Any]:
+        """End a rollout by hand: `promote` or `abort`."""
+        path = f"/control/v1/rollouts/{quote(name, safe='')}/{verdict}"
+        rollout: dict[str, Any] = self.call("POST", path)
+        return rollout
+
     def undeploy(self, name: str) -> dict[str, Any]:
         """Stop serving a service."""
         path = f"/control/v1/services/{quote(name, safe='')}"

@@ -24,7 +24,15 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.core.events import SiteLeft
-from aigrid.live import billing_api, refusals, reports, server, status, tenancy_api
+from aigrid.live import (
+    billing_api,
+    refusals,
+    reports,
+    rollout_api,
+    server,
+    status,
+    tenancy_api,
+)
 from aigrid.live.control_metrics import registry_of
 from aigrid.live.control_plane import ControlPlane
 from aigrid.live.fabric.link import Kind
@@ -99,6 +107,7 @@ def control_app(plane: ControlPlane) -> FastAPI:
     app.add_middleware(_BodyLimit)
     _health_routes(app, plane)
     _operator_routes(app, plane)
+    rollout_api.include(app, plane)
     tenancy_api.include(app, plane.billing)
     billing_api.include_grid(app, plane.billing, plane.tokens.grid)
     _grid_routes(app, plane)

@@ -26,6 +26,7 @@ from aigrid.live.ledger import Deployment, Ledger
 from aigrid.live.paths import GridPaths
 from aigrid.live.recorder import Recorder
 from aigrid.live.records import Records, wait_for_records
+from aigrid.live.rollouts import RolloutDesk
 from aigrid.live.server import every
 from aigrid.live.site_record import SiteDoor, SiteRecord
 from aigrid.live.tenancy import Tenancy
@@ -94,6 +95,7 @@ class ControlPlane:
     recorder: Recorder = field(init=False)
     tenancy: Tenancy = field(init=False)
     billing: BillingDesk = field(init=False)
+    rollouts: RolloutDesk = field(init=False)
     failure: BaseException | None = None
     errors: dict[tuple[str, str], str] = field(default_factory=dict)
     _stopping: bool = False
@@ -109,6 +111,7 @@ class ControlPlane:
         self.store = Store(self.paths.store)
         self.tenancy = Tenancy(self.paths, self.tokens.operator, self.kept.accounts)
         self.billing = BillingDesk(self.tenancy, self.store.catalogue.by_digest)
+        self.rollouts = RolloutDesk(self, self.kept.rollouts)
         self.orchestrator = Orchestrator(Policy())
         self.world = LiveWorld(self.board, time.monotonic)
         self.recorder = Recorder(self.record or self.paths.records, self.orchestrator, self.commit)
@@ -124,9 +127,14 @@ class ControlPlane:
             self.world.post(SiteHeld(site, hold))
         for deployment in self.ledger.all():
             self.world.post(self._deployed(deployment))
+        self.rollouts.begin(loop)
         thread = threading.Thread(target=self._decide, name="orchestrator", daemon=True)
         thread.start()
-        serving = [*self._serve_fabric(), asyncio.create_task(every(RECHECK_S, self._recheck))]
+        serving = [
+            *self._serve_fabric(),
+            asyncio.create_task(every(RECHECK_S, self._recheck)),
+            asyncio.create_task(self.rollouts.follow()),
+        ]
         try:
             yield
         finally:
@@ -157,7 +165,7 @@ class ControlPlane:
         from aigrid.live.fabric.nats_names import NatsServer
 
         def wanted() -> set[str]:
-            return {deployment.digest for deployment in self.ledger.all()}
+            return {d.digest for d in self.ledger.all()} | self.rollouts.digests()
 
         control = NatsControl(NatsServer(self.fabric), self, self.store.layout, wanted)
         return [asyncio.create_task(control.run())]
@@ -199,8 +207,10 @@ class ControlPlane:
         Raises:
             NotFoundError: the store has no such package.
             IntegrityError: the package is not signed by a trusted key, or is damaged.
+            ConflictError: a rollout of the service is under way.
         """
-        spec, digest = await asyncio.to_thread(self._resolve, reference)
+        spec, digest = await asyncio.to_thread(self.resolve, reference)
+        self.rollouts.refuse_while_one_runs(spec.name)
         deployment = Deployment(spec.name, spec.version, digest, time.time())
         await asyncio.to_thread(self.ledger.put, deployment)
         await self.handle(self._deployed(deployment))
@@ -243,7 +253,13 @@ class ControlPlane:
         alone = serving[row] & (serving.sum(axis=0) == 1)
         return [name for name, column in state.service_row.items() if alone[column]]
 
-    def _resolve(self, reference: str) -> tuple[ServiceSpec, str]:
+    def resolve(self, reference: str) -> tuple[ServiceSpec, str]:
+        """The service layer and digest of a package of the store, verified.
+
+        Raises:
+            NotFoundError: the store has no such package.
+            IntegrityError: it is not signed by a trusted key, or is damaged.
+        """
         digest = self.store.verify(reference).digest
         return self._spec(digest), digest
 

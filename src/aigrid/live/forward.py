@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from aigrid.control import retry
 from aigrid.control.asked import Asked
 from aigrid.control.retry import RetryBudget, RetryPolicy
+from aigrid.control.trial import Trial
 from aigrid.core.codec import to_plain
 from aigrid.core.errors import OverloadedError, UnavailableError
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer, TryNextError
@@ -26,6 +27,7 @@ from aigrid.live.limits import Limits
 from aigrid.live.links import Links
 from aigrid.live.relay import Journey
 from aigrid.live.route_mirror import RouteMirror
+from aigrid.live.trials import Trials
 from aigrid.live.wires import Wires
 
 REPORTS_LIMIT = 64
@@ -68,6 +70,7 @@ class Forwarder:
     open_requests: int = 0
     reports: set[asyncio.Task[None]] = field(default_factory=set)
     asked: Asked = field(default_factory=Asked)
+    trials: Trials = field(default_factory=Trials)
     links: Links = field(init=False)
     _counters: dict[tuple[str, str], Counter] = field(default_factory=dict)
     budget: RetryBudget = field(init=False)
@@ -124,13 +127,16 @@ class Forwarder:
         return await self._journey(attempt).begin()
 
     def _journey(self, attempt: Attempt) -> Journey:
-        on_end = partial(self._end, attempt)
+        trial = self.trials.begin(self.mirror, attempt)
+        on_end = partial(self._end, attempt, trial)
         on_retry = partial(self._note_retry, attempt)
-        return Journey(attempt, self.links, self.limits, on_retry, self._may_retry, on_end)
+        return Journey(attempt, self.links, self.limits, on_retry, self._may_retry, on_end, trial)
 
-    def _end(self, attempt: Attempt, status: str, resumes: int) -> None:
+    def _end(self, attempt: Attempt, trial: Trial | None, status: str, resumes: int) -> None:
         """A request has ended."""
         self.open_requests -= 1
+        if trial is not None:
+            self.trials.end(trial, status)
         self.errors += status in ("failed", "broken")
         level = _LEVELS.get(status, logging.DEBUG)
         if logger.isEnabledFor(level):
@@ -179,6 +185,7 @@ class Forwarder:
             "retries_total": self.retries,
             "resumed_total": self.resumed,
             "in_flight": self.open_requests,
+            "trials": self.trials.reports(self.mirror),
         }
 
     async def report(self, kind: Kind, body: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ events", section 9.2.5). The words:
     : at CHOICE OFFSET                            characters of logprobs' tokens so far
     : part JSON                                   chunks of an answer that is not streamed
     : alive                                       nothing to say, but here
+    : failed                                      before the next: its engine failed
     : moved REASON                                the site cannot go on, others can
     : refused STATUS                              before an error body: nobody can
 """
@@ -24,6 +25,8 @@ from typing import Any
 FRAMED_HEADER = "x-aigrid-framed"
 USAGE_HEADER = "x-aigrid-usage"
 PACKAGE_HEADER = "x-aigrid-package"
+FAILED_HEADER = "x-aigrid-failed"  # of a refusal: the engine failed, not the site
+VERSION_HEADER = "x-aigrid-version"  # of a request: the package that shall answer
 RESUME_PATH = "/site/v1/resume"
 ALIVE = b": alive\n\n"
 BLOCK_LIMIT_BYTES = 64 * 1024 * 1024
@@ -55,9 +58,10 @@ def part_block(part: bytes) -> bytes:
     return b": part " + part + b"\n\n"
 
 
-def moved_block(reason: str) -> bytes:
+def moved_block(reason: str, *, failed: bool = False) -> bytes:
     """The end of a site's part of an answer that is to go on elsewhere."""
-    return b": moved " + " ".join(reason.split()).encode() + b"\n\n"
+    said = b": moved " + " ".join(reason.split()).encode() + b"\n\n"
+    return b": failed\n" + said if failed else said
 
 
 def refused_block(status: int, body: bytes) -> bytes:
@@ -93,6 +97,7 @@ class Relay:
         prompt_tokens: as sites count them.
         created_s: of the answer, as its first event said.
         moved: why the site gave it up; empty while it goes on.
+        failed: it was its engine that failed.
         refused: status of a refusal; 0 for none.
         begun: the client has something of it, or would have.
         ended: the client has the whole answer.
@@ -106,6 +111,7 @@ class Relay:
     prompt_tokens: int = 0
     created_s: int = 0
     moved: str = ""
+    failed: bool = False
     refused: int = 0
     begun: bool = False
     ended: bool = False
@@ -130,7 +136,7 @@ class Relay:
 
     def next_site(self) -> None:
         """What the broken site had not finished is forgotten."""
-        self._rest, self.moved = b"", ""
+        self._rest, self.moved, self.failed = b"", "", False
         self.sites += 1
 
     def resume_body(self, path: str, body: bytes) -> bytes:
@@ -182,6 +188,8 @@ class Relay:
             self.parts.append(rest)
             self.begun = True
             self.known = self.known and b'"tokens":[]' not in rest
+        elif word == b"failed":
+            self.failed = True
         elif word == b"moved":
             self.moved = rest.decode(errors="replace") or "moved"
         elif word == b"refused":

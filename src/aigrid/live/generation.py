@@ -30,6 +30,7 @@ class Generation:
         answer: writes it.
         pump: of the engine's chunks.
         package: digest for the frames; empty for a client that knows no frames.
+        failed: the engine failed, and another may not.
         must_move: says why the answer shall go on elsewhere; asked again and again.
         gone_on: whether the client has the beginning already.
         chunks: of a stream the first; of an answer that is not streamed all so far.
@@ -40,6 +41,7 @@ class Generation:
     package: str
     must_move: Callable[[], str]
     gone_on: bool = False
+    failed: bool = False
     chunks: list[Chunk] = field(default_factory=list)
     _tokens: dict[int, list[int]] = field(default_factory=dict)
     _ends: dict[int, Chunk] = field(default_factory=dict)
@@ -60,7 +62,7 @@ class Generation:
         while not self.complete and time.monotonic() < until_s:
             if reason := self.must_move():
                 raise UnavailableError(reason)
-            chunk = await self.pump.next(LOOK_S)
+            chunk = await self._chunk()
             if chunk is not None:
                 self._note(chunk)
                 self.chunks.append(chunk)
@@ -131,13 +133,21 @@ class Generation:
         while True:
             if self.package and (reason := self.must_move()):
                 return frames.moved_block(reason)
-            chunk = await self.pump.next(LOOK_S)
+            chunk = await self._chunk()
             if chunk is not None:
                 self._note(chunk)
                 return chunk
             looks += 1
             if looks == LOOKS_TO_ALIVE and self.package:
                 return frames.ALIVE
+
+    async def _chunk(self) -> Chunk | None:
+        """What the engine made in a moment, if anything."""
+        try:
+            return await self.pump.next(LOOK_S)
+        except AigridError as error:
+            self.failed = error.http_status in MOVABLE and error.http_status != 429
+            raise
 
     def _event(self, chunk: Chunk) -> bytes:
         """A chunk's event; what precedes all text goes with the first."""
@@ -160,7 +170,7 @@ class Generation:
         if not self.package:
             return openai_answers.error_event(error)
         if error.http_status in MOVABLE:
-            return frames.moved_block(error.message)
+            return frames.moved_block(error.message, failed=self.failed)
         return frames.refused_block(error.http_status, openai_answers.error_body(error))
 
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from prometheus_client import Gauge
 
 from aigrid.live.attempt import Answer, Attempt, TryNextError
-from aigrid.live.frames import FRAMED_HEADER, PACKAGE_HEADER, RESUME_PATH, USAGE_HEADER
+from aigrid.live.frames import (
+    FAILED_HEADER,
+    FRAMED_HEADER,
+    PACKAGE_HEADER,
+    RESUME_PATH,
+    USAGE_HEADER,
+    VERSION_HEADER,
+)
 from aigrid.live.generation import MOVABLE
 from aigrid.live.limits import Limits
 from aigrid.live.route_mirror import RouteMirror
@@ -17,6 +24,7 @@ from aigrid.live.wires import Wire, Wires
 
 FAULTY = (500, 502, 504)
 _USAGE, _PACKAGE = USAGE_HEADER.encode(), PACKAGE_HEADER.encode()
+_FAILED = FAILED_HEADER.encode()
 EVENT_STREAM = b"text/event-stream"
 IN_FLIGHT = Gauge("aigrid_gateway_in_flight", "Requests open at a site", ("site",))
 
@@ -116,7 +124,7 @@ class Links:
         Raises:
             TryNextError: the site cannot answer, others may.
         """
-        health, service = self.mirror.health, attempt.service
+        health, service = self.mirror.health, attempt.replica
         leg = self._leg(site, attempt, path)
         flight = Flight(self.mirror.in_flight, site, leg)
         health.begin(site, service)
@@ -128,7 +136,12 @@ class Links:
                 leg.set({"http.response.status_code": status})
             if status in MOVABLE:
                 wire.leave(drain=True)
-                raise TryNextError(f"status {status}", busy=status == 429, faulty=status in FAULTY)
+                raise TryNextError(
+                    f"status {status}",
+                    busy=status == 429,
+                    faulty=status in FAULTY,
+                    engine=_FAILED in wire.headers,
+                )
             if wire.headers.get(b"content-type", b"").startswith(EVENT_STREAM):
                 link = Link(site, wire, flight)
                 found: Link | Answer = link
@@ -169,6 +182,8 @@ class Links:
         limits = self.limits
         within_s = limits.silent_s + len(body) / limits.upload_bytes_s
         head = self._head + attempt.request_id.encode() + b"\r\n"
+        if attempt.version:
+            head += f"{VERSION_HEADER}: {attempt.version}\r\n".encode()
         if leg.traceparent:
             head += f"traceparent: {leg.traceparent}\r\n".encode()
         try:

@@ -15,13 +15,14 @@ from aigrid.core.errors import ConfigurationError, ConflictError, UnavailableErr
 from aigrid.live.ledger import CONTROL, Ledger
 from aigrid.live.outage import Outage
 from aigrid.live.paths import GridPaths, write_aside, write_json
+from aigrid.live.rollout_book import ROLLOUTS, RolloutBook
 from aigrid.live.wide.invited import INVITATIONS, Invitations
 from aigrid.store.account_tables import ACCOUNTS
 from aigrid.store.accounts import Accounts, read_mark, set_mark
 from aigrid.store.database import Database, sqlite_url
 from aigrid.store.schema import Part, prepare
 
-PARTS = (ACCOUNTS, CONTROL, INVITATIONS)
+PARTS = (ACCOUNTS, CONTROL, INVITATIONS, ROLLOUTS)
 OWNER = "owner"
 WAIT_S = 0.5
 COPY_ROWS = 1000
@@ -36,11 +37,13 @@ class Records:
         accounts: tenants, keys, grants and usage.
         ledger: deployments and holds.
         invitations: of sites of other machines.
+        rollouts: the last one of each service.
     """
 
     accounts: Accounts
     ledger: Ledger
     invitations: Invitations
+    rollouts: RolloutBook
 
     def recheck(self) -> None:
         """Read again what was not confirmed.
@@ -50,6 +53,7 @@ class Records:
         """
         self.accounts.recheck()
         self.ledger.recheck()
+        self.rollouts.recheck()
 
     def close(self) -> None:
         """Let go of connections."""
@@ -70,12 +74,12 @@ def open_records(paths: GridPaths, url: str = "") -> Records:
         UnavailableError: it is away.
         StorageError: it cannot be used, or is of another version.
     """
-    files = (paths.accounts, paths.database, paths.data / "invitations.sqlite")
+    files = (paths.accounts, paths.database, paths.data / "invitations.sqlite", paths.database)
     if url:
         database = Database(url)
         try:
             _claim(paths, database, files)
-            return Records(Accounts(database), Ledger(database), Invitations(database))
+            return _records(database, database, database)
         except BaseException:
             database.close()
             raise
@@ -85,8 +89,13 @@ def open_records(paths: GridPaths, url: str = "") -> Records:
             f"the records of this grid are in {shown}",
             next_step="give --database (or AIGRID_DATABASE)",
         )
-    parts = [Database(sqlite_url(file)) for file in files]
-    return Records(Accounts(parts[0]), Ledger(parts[1]), Invitations(parts[2]))
+    return _records(*[Database(sqlite_url(file)) for file in files[:3]])
+
+
+def _records(accounts: Database, control: Database, invitations: Database) -> Records:
+    return Records(
+        Accounts(accounts), Ledger(control), Invitations(invitations), RolloutBook(control)
+    )
 
 
 def wait_for_records(paths: GridPaths, url: str) -> Records:

@@ -6,16 +6,18 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from aigrid.control import retry
+from aigrid.control.trial import Trial
 from aigrid.core.errors import AigridError, OverloadedError, UnavailableError
 from aigrid.engines.openai_answers import DONE, error_event
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer, TryNextError
 from aigrid.live.frames import RESUME_PATH, Relay
 from aigrid.live.limits import Limits
 from aigrid.live.links import Link, Links
+from aigrid.live.trials import note, ways
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Journey:
             it was continued.
         relay: what the client has so far.
         began_s: on the monotonic clock.
+        trial: of the version that answers, where a new one is on trial.
         left: sites that broke off or gave it up: all others are asked first.
         resumes: times that it was continued.
     """
@@ -42,11 +45,13 @@ class Journey:
     on_retry: Callable[[str, TryNextError], None]
     may_retry: Callable[[], float]
     on_end: Callable[[str, int], None]
+    trial: Trial | None = None
     relay: Relay = field(default_factory=Relay)
     began_s: float = field(default_factory=time.monotonic)
     left: list[str] = field(default_factory=list)
     resumes: int = 0
     _site: str = ""
+    _version: str = ""
     _broke: str = ""
     _wait_s: float = 0.0
 
@@ -130,6 +135,8 @@ class Journey:
                 return
             if out or len(relay.parts) > parts:
                 heard_s = time.monotonic()
+            if self.trial is not None and relay.completion_tokens:
+                self.trial.hear(relay.package, time.monotonic())
             if out:
                 yield out
             if relay.ended:
@@ -139,7 +146,7 @@ class Journey:
     def _check(self, heard_s: float) -> None:
         relay, limits, now_s = self.relay, self.limits, time.monotonic()
         if relay.moved:
-            raise TryNextError(relay.moved)
+            raise TryNextError(relay.moved, engine=relay.failed)
         if relay.overlong:
             raise TryNextError("sends an event without end", faulty=True)
         if not relay.begun and now_s - self.began_s > limits.first_token_s:
@@ -150,11 +157,11 @@ class Journey:
             raise TryNextError(f"made no text for {limits.idle_s:.0f} s", faulty=True)
 
     def _has_untried(self) -> bool:
-        return any(site not in self.left and site != self._site for site in self._candidates())
+        return any(site not in self.left and site != self._site for site, _ in self._candidates())
 
     def _leave(self, site: str, reason: TryNextError) -> None:
         """A link has ended before the answer."""
-        self.links.mirror.health.note(site, self.attempt.service, reason)
+        self.links.mirror.health.note(site, self._asking(self._version).replica, reason)
         self.left.append(site)
         relay = self.relay
         if not self.attempt.stream and not relay.known:
@@ -169,6 +176,8 @@ class Journey:
 
     def _note(self, site: str, reason: TryNextError) -> None:
         self.attempt.tried.append(site)
+        if self.trial is not None:
+            note(self.trial, self._version, reason)
         self.on_retry(site, reason)
         self._wait_s = self.may_retry()
 
@@ -202,21 +211,25 @@ class Journey:
         attempt, last = self.attempt, TryNextError("no site serves it now")
         with attempt.span.begin("choose") as choosing:
             sites = self._candidates()
-            choosing.set({"aigrid.sites": sites})
-        for site in sites:
+            choosing.set({"aigrid.sites": [site for site, _ in sites]})
+        for site, self._version in sites:
             if not await self._may_try(deadline_s):
                 break
             try:
-                return await self.links.open(site, attempt, path, body)
+                return await self.links.open(site, self._asking(self._version), path, body)
             except TryNextError as reason:
                 last = last if last.busy else reason
                 self._note(site, reason)
         return last
 
-    def _candidates(self) -> list[str]:
-        attempt = self.attempt
-        sites = self.links.mirror.tries(attempt.origin, attempt.service, attempt.rule)
-        return sorted(sites, key=self.left.__contains__) if self.left else sites
+    def _candidates(self) -> list[tuple[str, str]]:
+        """Sites, and which version to ask each for."""
+        package = self.relay.package if self.relay.begun else ""
+        sites = ways(self.links.mirror, self.attempt, self.trial, package)
+        return sorted(sites, key=lambda way: way[0] in self.left) if self.left else sites
+
+    def _asking(self, version: str) -> Attempt:
+        return replace(self.attempt, version=version) if version else self.attempt
 
     async def _may_try(self, deadline_s: float) -> bool:
         """Wait for the gateway's budget; the first try waits for nothing."""

@@ -95,14 +95,15 @@ class ReplicaSet:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def get(self, service: str, digest: str = "") -> Replica:
-        """The replica of a service; with a digest, also one that is only served to its end.
+        """The replica of a service; with a digest, also its other version, beside or ending.
 
         Raises:
             NotFoundError: this site does not serve it.
         """
         replica = self.serving.get(service)
         if digest and (replica is None or replica.digest != digest):
-            replica = next((r for r in self.draining if r.digest == digest), None)
+            held = (*self.serving.values(), *self.draining)
+            replica = next((r for r in held if (r.digest, r.spec.name) == (digest, service)), None)
         if replica is not None:
             return replica
         raise NotFoundError(
@@ -117,21 +118,44 @@ class ReplicaSet:
             replica.engine.set_share(share)
 
     def reconcile(self, wanted: dict[str, tuple[str, int]]) -> None:
-        """Start, swap or stop so that exactly `wanted` (digest, times asked) is served."""
+        """Start, swap or stop so that exactly `wanted` (digest, times asked) is served.
+
+        What is loaded already, for another service or to its end, is not loaded again.
+        """
+        before = [*self.serving.values(), *self.draining]
+        loaded = {replica.digest: replica for replica in reversed(before)}
         for service in list(self.serving):
             if service not in wanted:
-                self._spawn(self._drain(self.serving.pop(service)))
+                del self.serving[service]
         for service in list(self._pending):
             if service not in wanted:
                 del self._pending[service]
         for service, (digest, asked) in wanted.items():
-            self._want(service, digest, asked)
+            if digest in loaded:
+                self._serve(service, loaded[digest])
+            else:
+                self._want(service, digest, asked)
+        for replica in before:
+            self._let_go(replica)
+
+    def _serve(self, service: str, replica: Replica) -> None:
+        """From now on a service is served by a replica that is loaded."""
+        self._pending.pop(service, None)
+        if self.serving.get(service) is replica:
+            return
+        replica.engine.set_share(self.share)
+        self.serving[service] = replica
+        self.draining = [one for one in self.draining if one is not replica]
+        logger.info("service %s serves %s", service, replica.digest)
+
+    def _let_go(self, replica: Replica) -> None:
+        """Let one end, unless something is served by it, or it is ending already."""
+        if not any(one is replica for one in (*self.serving.values(), *self.draining)):
+            self.draining.append(replica)
+            self._spawn(self._drain(replica))
 
     def _want(self, service: str, digest: str, asked: int) -> None:
-        held, pending = self.serving.get(service), self._pending.get(service)
-        if held is not None and held.digest == digest:
-            self._pending.pop(service, None)
-            return
+        pending = self._pending.get(service)
         if pending is not None and (pending.digest, pending.asked) == (digest, asked):
             return
         self._pending[service] = _Pending(digest, asked)
@@ -151,13 +175,10 @@ class ReplicaSet:
         if self._pending.get(service) is not pending:
             await replica.engine.close()
             return
-        del self._pending[service]
         old = self.serving.get(service)
-        replica.engine.set_share(self.share)
-        self.serving[service] = replica
-        logger.info("service %s serves %s", service, pending.digest)
+        self._serve(service, replica)
         if old is not None:
-            await self._drain(old)
+            self._let_go(old)
 
     def _load(self, digest: str) -> Replica:
         spec, folder = self.source.fetch(digest)
@@ -196,16 +217,22 @@ class ReplicaSet:
         task.add_done_callback(self._tasks.discard)
 
     async def _drain(self, replica: Replica) -> None:
-        """Let jobs in flight end, for at most `DRAIN_S`, then close; who is cut goes elsewhere."""
-        self.draining.append(replica)
+        """Let jobs in flight end, for at most `DRAIN_S`, then close; who is cut goes elsewhere.
+
+        One that is wanted again meanwhile stays.
+        """
         deadline = time.monotonic() + DRAIN_S
         while time.monotonic() < deadline:
             load = replica.engine.load()
             if not load.running and not load.waiting:
                 break
             await asyncio.sleep(0.05)
-        self.draining.remove(replica)
-        await replica.engine.close()
+            if not any(one is replica for one in self.draining):
+                return
+        held = len(self.draining)
+        self.draining = [one for one in self.draining if one is not replica]
+        if len(self.draining) < held:
+            await replica.engine.close()
 
     async def close(self) -> None:
         """Stop every engine."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aigrid.control.trial import TOLD_LIMIT
 from aigrid.core.codec import from_plain
 from aigrid.core.errors import InvalidRequestError
 from aigrid.core.events import (
@@ -15,6 +16,7 @@ from aigrid.core.events import (
     SiteJoined,
     SiteLeft,
     SiteUnreachable,
+    VersionsSeen,
 )
 from aigrid.core.site import Site
 from aigrid.live.control_plane import ControlPlane
@@ -61,6 +63,7 @@ class GatewayRequest(_Report):
     retries_total: int
     resumed_total: int = 0
     in_flight: int
+    trials: Annotated[list[dict[str, Any]], Field(max_length=TOLD_LIMIT)] = []
 
 
 async def take(plane: ControlPlane, kind: str, body: object) -> dict[str, Any]:
@@ -123,7 +126,9 @@ async def _unreachable(plane: ControlPlane, report: SiteRequest) -> dict[str, An
 
 
 async def _gateway(plane: ControlPlane, report: GatewayRequest) -> dict[str, Any]:
-    plane.note_gateway(report.model_dump())
+    plane.note_gateway(report.model_dump(exclude={"trials"}))
+    for trial in report.trials:
+        plane.world.post(from_plain(VersionsSeen, trial, "trials"))
     return {"noted": "gateway"}
 
 

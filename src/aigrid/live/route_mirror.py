@@ -11,7 +11,7 @@ from typing import Any
 
 from aigrid.control import admit
 from aigrid.core.errors import AigridError, NotFoundError, SovereigntyError, UnavailableError
-from aigrid.core.routing import RoutingTable
+from aigrid.core.routing import RoutingTable, Track
 from aigrid.core.tenancy import Place, Sovereignty
 from aigrid.live.fabric.by_http import HttpLink
 from aigrid.live.fabric.link import Link
@@ -86,10 +86,20 @@ class RouteMirror:
                 f"model {service!r} is not deployed here",
                 next_step=f"deployed: {', '.join(sorted(self.services)) or 'none'}",
             )
+        return self._ordered(origin, service, rule, service)
+
+    def beside(self, origin: str, track: Track, rule: Sovereignty = ANYWHERE) -> list[str]:
+        """Sites that hold a service's second version, as `tries`; empty where none may be asked."""
+        try:
+            return self._ordered(origin, track.beside, rule, f"{track.service}@{track.digest}")
+        except (SovereigntyError, UnavailableError):
+            return []
+
+    def _ordered(self, origin: str, service: str, rule: Sovereignty, replica: str) -> list[str]:
         pairs = self._pairs(origin, service, rule)
         held = [self.in_flight.get(site, 0) for site, _ in pairs]
         order = [pairs[i][0] for i in admit.order([w for _, w in pairs], held)]
-        return self.health.admitted(order, service)
+        return self.health.admitted(order, replica)
 
     def _pairs(self, origin: str, service: str, rule: Sovereignty) -> list[tuple[str, float]]:
         key = (origin if origin in self.urls else "*", service, rule)

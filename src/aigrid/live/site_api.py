@@ -30,7 +30,14 @@ from aigrid.core.errors import (
 from aigrid.engines import openai_answers, openai_api
 from aigrid.engines.engine import Chunk, Job
 from aigrid.live import server, tracing
-from aigrid.live.frames import FRAMED_HEADER, PACKAGE_HEADER, RESUME_PATH, USAGE_HEADER
+from aigrid.live.frames import (
+    FAILED_HEADER,
+    FRAMED_HEADER,
+    PACKAGE_HEADER,
+    RESUME_PATH,
+    USAGE_HEADER,
+    VERSION_HEADER,
+)
 from aigrid.live.generation import Generation
 from aigrid.live.limits import Limits
 from aigrid.live.metrics import page
@@ -123,7 +130,8 @@ class SiteApi:
         span = tracing.of(request.scope)
         with span.begin("admit"):
             asked = openai_api.parse_chat(body) if chat else openai_api.parse_completion(body)
-            replica = self.agent.replicas.get(asked.model, resume.package if resume else "")
+            version = resume.package if resume else request.headers.get(VERSION_HEADER, "")
+            replica = self.agent.replicas.get(asked.model, version)
             self._admit(replica, self.limits.site_queue * (1 if resume is None else 2))
         request_id = request.headers.get("x-request-id") or uuid4().hex
         jobs = openai_api.to_jobs(asked, request_id)
@@ -147,13 +155,20 @@ class SiteApi:
             gone_on=resume is not None,
             chunks=resume.chunks() if resume is not None else [],
         )
-        return await self._send(generation, stream=bool(asked.stream))
+        return await self._send(request, generation, stream=bool(asked.stream))
 
-    async def _send(self, generation: Generation, *, stream: bool) -> Response:
+    async def _send(self, request: Request, generation: Generation, *, stream: bool) -> Response:
         """A status at once where the engine refuses at once; else, to a gateway, signs of life."""
         try:
             within_s = EARLY_S if generation.package else math.inf
             ready = await generation.read(within_s, whole=not stream)
+        except AigridError as error:
+            await generation.pump.close()
+            if not generation.failed:
+                raise
+            refusal = server.refuse(request, error)
+            refusal.headers[FAILED_HEADER] = "1"
+            return refusal
         except BaseException:
             await generation.pump.close()
             raise

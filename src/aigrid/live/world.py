@@ -50,6 +50,10 @@ class LiveWorld:
                 f"control plane has {QUEUE_LIMIT} events in line", next_step="try again"
             ) from error
 
+    def now_s(self) -> float:
+        """Time on the clock of the events."""
+        return self._clock()
+
     def end(self) -> None:
         """Let `drive` return after the event in hand."""
         self._ended.set()

@@ -8,14 +8,17 @@ from functools import partial
 
 from aigrid.control import admit
 from aigrid.control.asked import Asked
+from aigrid.control.trial import Tallies, Trial
 from aigrid.core.events import SiteUnreachable
 from aigrid.core.routing import RoutingTable
 from aigrid.twin.jobs import Job
-from aigrid.twin.scenario import Physics
+from aigrid.twin.scenario import Physics, SimulatedPackage
 from aigrid.twin.simulation import Simulation
 from aigrid.twin.site import SimulatedSite
 
 OPEN, ANSWERED, FAILED, BROKEN = "open", "answered", "failed", "broken"
+# As live gateways call it.
+_STATUS = {ANSWERED: "200", FAILED: "failed", BROKEN: "broken"}
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +40,7 @@ class Request:
         first_s: when its first token came in; -1 where the site does not say.
         digest: package that it was last given to.
         held_s: when the site that last took it had it no more; -1 where none did.
+        trial: its lot, where a new version of the service is on trial.
     """
 
     number: int
@@ -53,18 +57,21 @@ class Request:
     first_s: float = -1.0
     digest: str = ""
     held_s: float = -1.0
+    trial: Trial | None = None
 
 
 @dataclass(slots=True, eq=False)
 class _Attempt:
     """A request at a site: ends once, however many ends reach it.
 
-    `seen_work` is what was done of it when the gateway last looked whether it goes on.
+    `replica` is the service that it is for, or its second version; `seen_work` is what was done of
+    it when the gateway last looked whether it goes on.
     """
 
     request: Request
     site: SimulatedSite
-    others: list[str]
+    replica: str
+    others: list[tuple[str, str]]
     job: Job | None = None
     open: bool = True
     seen_work: float = 0.0
@@ -82,6 +89,8 @@ class SimulatedGateway:
         table: the routing table in force.
         there_s: draws a way to a site; the physics' hop where None.
         back_s: likewise, of an answer's way back.
+        lot: draws evenly from 0 to 1: which version a request gets.
+        fails: draws whether the engine of a package fails at a request.
         in_flight: requests on their way to, at, or from each site.
         paused: requests that wait for another round.
     """
@@ -93,9 +102,12 @@ class SimulatedGateway:
     table: RoutingTable = field(default_factory=RoutingTable)
     there_s: Callable[[], float] | None = None
     back_s: Callable[[], float] | None = None
+    lot: Callable[[], float] = lambda: 1.0
+    fails: Callable[[SimulatedPackage], bool] = lambda package: False
     in_flight: dict[str, int] = field(default_factory=dict)
     paused: int = 0
     _asked: Asked = field(default_factory=Asked)
+    _tallies: Tallies = field(default_factory=lambda: Tallies("gateway"))
     _suspects: dict[str, float] = field(default_factory=dict)
     _at: dict[str, list[_Attempt]] = field(default_factory=dict)
     _known: dict[tuple[str, str], list[tuple[str, float]]] = field(default_factory=dict)
@@ -108,7 +120,15 @@ class SimulatedGateway:
     def submit(self, request: Request) -> None:
         """Take a request in; `on_end` tells how it ended."""
         self._asked.count(request.origin, request.service)
+        track = self.table.track(request.service)
+        if track and track.share > 0.0 and self._pairs(request.origin, track.beside):
+            request.trial = Trial(track, self.lot() < track.share, request.born_s)
         self._round(request)
+
+    def tell_trials(self) -> None:
+        """Tell the control plane what was seen of versions on trial, if anything was."""
+        for seen in self._tallies.seen(self.table.tracks):
+            self.simulation.post(seen)
 
     def tell_demand(self) -> None:
         """Tell the control plane what was asked for since the last time, if anything was."""
@@ -129,23 +149,34 @@ class SimulatedGateway:
         self.paused -= 1
         self._round(request)
 
-    def _order(self, request: Request) -> list[str]:
+    def _order(self, request: Request) -> list[tuple[str, str]]:
+        """Sites and what to ask them for: first the new version, where the lot fell so."""
+        trial, found = request.trial, self._candidates(request.origin, request.service)
+        if trial is not None and trial.new:
+            found = self._candidates(request.origin, trial.track.beside) + found
+        return found
+
+    def _candidates(self, origin: str, replica: str) -> list[tuple[str, str]]:
         """Candidates, least loaded for their weight first, suspects last."""
-        key = (request.origin, request.service)
-        if key not in self._known:
-            self._known[key] = self.table.candidates(*key)
-        pairs = self._known[key]
+        pairs = self._pairs(origin, replica)
         held = [self.in_flight.get(site, 0) for site, _ in pairs]
         order = [pairs[i][0] for i in admit.order([w for _, w in pairs], held)]
         now_s = self.simulation.now_s
-        return sorted(order, key=lambda site: self._suspects.get(site, 0.0) > now_s)
+        order.sort(key=lambda site: self._suspects.get(site, 0.0) > now_s)
+        return [(site, replica) for site in order]
 
-    def _try(self, request: Request, names: list[str]) -> None:
+    def _pairs(self, origin: str, replica: str) -> list[tuple[str, float]]:
+        key = (origin, replica)
+        if key not in self._known:
+            self._known[key] = self.table.candidates(*key)
+        return self._known[key]
+
+    def _try(self, request: Request, names: list[tuple[str, str]]) -> None:
         if not names or self._too_late(request):
             self._pause(request)
             return
-        name, *others = names
-        attempt = _Attempt(request, self.sites[name], others)
+        (name, replica), *others = names
+        attempt = _Attempt(request, self.sites[name], replica, others)
         self.in_flight[name] = self.in_flight.get(name, 0) + 1
         there_s = self.there_s() if self.there_s else self.physics.hop_s
         self._later(there_s, attempt, self._arrive)
@@ -169,11 +200,16 @@ class SimulatedGateway:
         if not site.alive:
             self._later(self.physics.hop_s, attempt, self._broke)
             return
+        package = site.serving(attempt.replica)
+        if package is not None and self.fails(package):
+            self._later(self.physics.hop_s, attempt, self._failed)
+            return
+        cost = package.slowness if package is not None else 1.0
         prefill = request.prompt_tokens * self.physics.prefill_factor
         job = Job(
-            service=request.service,
-            first_work=prefill + 1,
-            total_work=prefill + request.tokens,
+            service=attempt.replica,
+            first_work=cost * (prefill + 1),
+            total_work=cost * (prefill + request.tokens),
             on_end=partial(self._answered, attempt),
             prompt_tokens=request.prompt_tokens,
             tokens=request.tokens,
@@ -181,7 +217,7 @@ class SimulatedGateway:
         if site.offer(job):
             self._later(self.physics.hop_s, attempt, self._refused)
             return
-        attempt.job, request.digest = job, site.held[request.service].digest
+        attempt.job, request.digest = job, site.held[attempt.replica].digest
         self._at.setdefault(site.name, []).append(attempt)
         self._later(self.physics.answer_s, attempt, self._look)
 
@@ -217,6 +253,16 @@ class SimulatedGateway:
         self._leave(attempt)
         self._end(attempt.request, ANSWERED, attempt.site.name)
 
+    def _failed(self, attempt: _Attempt) -> None:
+        """The engine failed: another site may answer."""
+        self._note(attempt, failed=True)
+        self._refused(attempt)
+
+    def _note(self, attempt: _Attempt, *, failed: bool = False, gone: bool = False) -> None:
+        trial, second = attempt.request.trial, attempt.replica != attempt.request.service
+        if trial is not None:
+            trial.note(second=second, failed=failed, gone=gone)
+
     def _refused(self, attempt: _Attempt) -> None:
         self._leave(attempt)
         attempt.request.retries += 1
@@ -225,6 +271,7 @@ class SimulatedGateway:
     def _broke(self, attempt: _Attempt) -> None:
         """The site cannot be reached, or left in mid-answer: say so, and try the next."""
         self.simulation.post(SiteUnreachable(attempt.site.name))
+        self._note(attempt, gone=True)
         self._give_to_next(attempt)
 
     def _give_to_next(self, attempt: _Attempt) -> None:
@@ -245,6 +292,10 @@ class SimulatedGateway:
     def _end(self, request: Request, status: str, site: str) -> None:
         request.status, request.site = status, site
         request.ended_s = self.simulation.now_s
+        if (trial := request.trial) is not None:
+            if request.first_s >= 0.0:
+                trial.hear(request.digest, request.first_s)
+            self._tallies.end(trial, _STATUS[status])
         self.on_end(request)
 
     def _later(self, delay_s: float, attempt: _Attempt, then: Callable[[_Attempt], None]) -> None:

@@ -123,6 +123,8 @@ class JobLine:
         for job in self.running:
             self.work_done[job.service] += min(work, job.total_work - job.done_work)
             job.done_work += work
+            if job.first_s < 0.0 and work > 0.0 and job.has_begun:
+                job.first_s = now_s - (job.done_work - job.first_work) / self._each()
 
     def _settle(self) -> None:
         """Let go who is done, let in who waits, and plan when to look again."""

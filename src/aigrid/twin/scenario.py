@@ -6,10 +6,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ValidationError,
+    model_validator,
+)
 
+from aigrid.core.codec import from_plain
 from aigrid.core.errors import ConfigurationError
 from aigrid.core.package import canonical_json, sha256_digest
+from aigrid.core.rollout import RolloutPlan
 from aigrid.radio.topology import PlannedSite, read_sites, sites_from_file
 
 FILE_LIMIT_BYTES = 4 * 1024 * 1024
@@ -99,6 +109,9 @@ class SimulatedPackage(_Strict):
         regions: where it may run; empty for everywhere.
         ttft_ms: time to first token promised.
         corrupt: its bytes do not have its digest, so that every site refuses it.
+        fails: fraction of requests at which its engine fails.
+        slowness: its answers cost so many times the work.
+        card: the measure on its evaluation card, lower is better; negative for none.
     """
 
     name: Name
@@ -109,6 +122,9 @@ class SimulatedPackage(_Strict):
     regions: tuple[str, ...] = ()
     ttft_ms: Positive = 500.0
     corrupt: bool = False
+    fails: Fraction = 0.0
+    slowness: Annotated[float, Field(ge=0.01, le=100.0, allow_inf_nan=False)] = 1.0
+    card: Annotated[float, Field(ge=-1.0, allow_inf_nan=False)] = -1.0
 
     @property
     def reference(self) -> str:
@@ -118,20 +134,33 @@ class SimulatedPackage(_Strict):
     @property
     def digest(self) -> str:
         """Of its description; corruption is damage done later, so that it does not count."""
-        return sha256_digest(canonical_json(self.model_dump(mode="json", exclude={"corrupt"})))
+        told = self.model_dump(mode="json", exclude={"corrupt"})
+        usual = {"fails": 0.0, "slowness": 1.0, "card": -1.0}
+        return sha256_digest(canonical_json({k: v for k, v in told.items() if usual.get(k) != v}))
+
+
+def _plan(raw: Any) -> Any:
+    return from_plain(RolloutPlan, raw, "canary") if isinstance(raw, dict) else raw
 
 
 class Deployment(_Strict):
-    """At `at_s`, deploy `deploy` (a reference) or undeploy `undeploy` (a service)."""
+    """At `at_s`, deploy `deploy` (a reference) or undeploy `undeploy` (a service).
+
+    With `canary`, dials of `core.rollout.RolloutPlan`, the version is tried on a part of the
+    requests first.
+    """
 
     at_s: Seconds = 0.0
     deploy: str = ""
     undeploy: str = ""
+    canary: Annotated[InstanceOf[RolloutPlan] | None, BeforeValidator(_plan)] = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Deployment:
         if bool(self.deploy) == bool(self.undeploy):
             raise ValueError("give either deploy or undeploy")
+        if self.undeploy and self.canary is not None:
+            raise ValueError("canary is for deploy")
         return self
 
 

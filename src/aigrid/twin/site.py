@@ -215,6 +215,7 @@ class SimulatedSite:
         self._take_replicas(orders)
 
     def _take_replicas(self, orders: SiteOrders) -> None:
+        loaded = {held.digest: held.damaged for held in self.held.values() if held.digest}
         for service in [s for s in self.held if s not in orders.replicas]:
             del self.held[service]
         for service, (digest, attempt) in orders.replicas.items():
@@ -222,6 +223,9 @@ class SimulatedSite:
             if digest == held.digest:
                 held.pending, held.state, held.attempt = "", "ready", attempt
                 held.loading = False
+            elif digest in loaded:  # for another service, such as `NAME@beside`
+                held.digest, held.pending, held.state, held.attempt = digest, "", "ready", attempt
+                held.loading, held.damaged = False, loaded[digest]
             elif attempt > held.attempt:
                 self._begin(service, held, digest, attempt)
 
@@ -263,9 +267,13 @@ class SimulatedSite:
 
     def used_mb(self) -> int:
         """Memory of what serves and of what is being loaded."""
-        found = [held.digest for held in self.held.values() if held.digest]
-        found += [held.pending for held in self.held.values() if held.loading]
-        return sum(self._fetch(digest).memory_mb for digest in found)
+        return sum(self._fetch(digest).memory_mb for digest in self.loaded())
+
+    def loaded(self) -> list[str]:
+        """Packages in memory, or on their way there; one that serves two services counts once."""
+        held = self.held.values()
+        serving = dict.fromkeys(one.digest for one in held if one.digest)
+        return [*serving, *(one.pending for one in held if one.loading)]
 
     def _sound(self, package: SimulatedPackage) -> bool:
         """Whether the bytes that were pulled have their digest."""
@@ -301,6 +309,11 @@ class SimulatedSite:
         speed = self.planned.site.compute_cores * self.used_share * self._physics.tokens_per_core_s
         if speed != self.line.speed:
             self.line.set_speed(speed)
+
+    def serving(self, service: str) -> SimulatedPackage | None:
+        """The package that serves a service here."""
+        held = self.held.get(service)
+        return self._fetch(held.digest) if held is not None and held.digest else None
 
     def offer(self, job: Job) -> str:
         """Take a job, or say why not: `absent`, `paused` or `full`."""

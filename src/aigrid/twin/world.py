@@ -10,6 +10,7 @@ import numpy as np
 
 from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.control.orders import OrderBook
+from aigrid.control.trial import TELL_PERIOD_S
 from aigrid.control.world import Timed
 from aigrid.core.errors import ConflictError, NotFoundError
 from aigrid.core.events import (
@@ -17,11 +18,14 @@ from aigrid.core.events import (
     Event,
     Heartbeat,
     PublishRoutes,
+    RolloutMoved,
+    RolloutStarted,
     ServiceDeployed,
     ServiceUndeployed,
     SiteJoined,
     Tick,
 )
+from aigrid.core.rollout import RolloutPlan
 from aigrid.twin.gateway import Request, SimulatedGateway
 from aigrid.twin.radio import SimulatedRadio
 from aigrid.twin.scenario import (
@@ -58,6 +62,8 @@ class TwinWorld:
         until_s: `next_event` returns None once simulated time is here.
         requests: every request so far.
         ended: those that ended, in the order they did.
+        wanted: packages that are deployed, by service.
+        rollouts: what became of versions on trial, in order.
     """
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
@@ -66,11 +72,15 @@ class TwinWorld:
         self._references = {package.digest: package.reference for package in scenario.packages}
         self.requests: list[Request] = []
         self.ended: list[Request] = []
+        self.wanted: dict[str, SimulatedPackage] = {}
+        self.rollouts: list[RolloutMoved] = []
         self._book = OrderBook()
         self._handled: Event | None = None
         # One stream of chance for demand and one for each radio: more of one moves no other.
         demand, *radios = np.random.SeedSequence(seed).spawn(1 + len(scenario.sites))
         self._rng, self._seed = np.random.default_rng(demand), seed
+        self._engine_chance = self._chance_of("engines")
+        self._rollouts = 0
         self._incarnations: dict[str, int] = {}
         self.sites = {
             planned.site.name: SimulatedSite(
@@ -88,7 +98,12 @@ class TwinWorld:
             for planned, radio in zip(scenario.sites, radios, strict=True)
         }
         self.gateway = SimulatedGateway(
-            scenario.physics, self.simulation, self.sites, self.ended.append
+            scenario.physics,
+            self.simulation,
+            self.sites,
+            self.ended.append,
+            lot=self._chance_of("lot").random,
+            fails=self._fails,
         )
         self._begin()
 
@@ -96,6 +111,7 @@ class TwinWorld:
         simulation = self.simulation
         simulation.every(self.scenario.physics.tick_s, lambda: simulation.post(Tick()))
         simulation.every(DEMAND_PERIOD_S, self.gateway.tell_demand)
+        simulation.every(TELL_PERIOD_S, self.gateway.tell_trials)
         for site in self.sites.values():
             simulation.after(0.0, site.start)
         for deployment in self.scenario.deployments:
@@ -151,6 +167,15 @@ class TwinWorld:
         for command in commands:
             if isinstance(command, PublishRoutes):
                 self.simulation.after(hop_s, partial(self.gateway.install, command.table))
+            elif isinstance(command, RolloutMoved):
+                self._move(command)
+
+    def _move(self, moved: RolloutMoved) -> None:
+        """A version that was promoted is the one that is deployed."""
+        self.rollouts.append(moved)
+        if moved.phase == "promoted" and not moved.retired:
+            package = self._package(moved.rollout.partition("#")[0])
+            self.wanted[package.name] = package
 
     # -- what people and faults do -------------------------------------------------------------
 
@@ -161,6 +186,7 @@ class TwinWorld:
             NotFoundError: the store has no such package.
         """
         package = self._package(reference)
+        self.wanted[package.name] = package
         self.simulation.post(
             ServiceDeployed(
                 service=package.name,
@@ -172,8 +198,32 @@ class TwinWorld:
             )
         )
 
+    def roll_out(self, reference: str, plan: RolloutPlan) -> None:
+        """Try a version of a deployed service on a part of its requests.
+
+        Raises:
+            NotFoundError: the store has no such package.
+        """
+        new, old = self._package(reference), self.wanted.get(self._package(reference).name)
+        self._rollouts += 1
+        self.simulation.post(
+            RolloutStarted(
+                service=new.name,
+                rollout=f"{reference}#{self._rollouts}",
+                digest=new.digest,
+                memory_mb=new.memory_mb,
+                compute_cores=new.compute_cores,
+                regions=new.regions,
+                ttft_ms=new.ttft_ms,
+                plan=plan,
+                new_card=new.card,
+                old_card=old.card if old is not None else -1.0,
+            )
+        )
+
     def undeploy(self, service: str) -> None:
         """Want a service no longer."""
+        self.wanted.pop(service, None)
         self.simulation.post(ServiceUndeployed(service))
 
     def publish(self, package: SimulatedPackage) -> None:
@@ -289,8 +339,13 @@ class TwinWorld:
 
     # -- parts ---------------------------------------------------------------------------------
 
+    def _fails(self, package: SimulatedPackage) -> bool:
+        return package.fails > 0.0 and bool(self._engine_chance.random() < package.fails)
+
     def _carry(self, deployment: Deployment) -> None:
-        if deployment.deploy:
+        if deployment.canary is not None:
+            self.roll_out(deployment.deploy, deployment.canary)
+        elif deployment.deploy:
             self.deploy(deployment.deploy)
         else:
             self.undeploy(deployment.undeploy)

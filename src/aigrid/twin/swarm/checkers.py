@@ -74,17 +74,12 @@ def _oldest(look: Look) -> int:
 def memory_held(look: Look) -> Finding | None:
     """Replicas that serve or load fit into their site's memory."""
     for site in look.sites:
-        used_mb = sum(look.package(digest).memory_mb for digest in _loaded(site))
+        used_mb = sum(look.package(digest).memory_mb for digest in site.loaded())
         if used_mb > site.planned.site.memory_mb:
             seen = f"{used_mb} MB in {', '.join(sorted(site.held))}"
             limit = f"{site.planned.site.memory_mb} MB at most"
             return Finding("memory_held", site.name, limit, seen)
     return None
-
-
-def _loaded(site: SimulatedSite) -> list[str]:
-    found = [held.digest for held in site.held.values() if held.digest]
-    return found + [held.pending for held in site.held.values() if held.loading]
 
 
 def compute_held(look: Look) -> Finding | None:
