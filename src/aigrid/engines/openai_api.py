@@ -185,6 +185,15 @@ def parse_completion(body: bytes) -> CompletionRequest:
     return request
 
 
+def parse_as(kind: type[Any], body: bytes) -> Any:
+    """Read a request of another endpoint: JSON, by its model alone.
+
+    Raises:
+        InvalidRequestError: not JSON, an unknown key, a value that cannot be.
+    """
+    return _validated(kind, _decode(body))
+
+
 def to_job(request: ChatRequest | CompletionRequest, job_id: str) -> Job:
     """The job that a request asks for."""
     sampling = request.sampling()
@@ -249,6 +258,10 @@ def _parse(kind: type[Any], body: bytes) -> Any:
                 code="unsupported_parameter",
                 next_step=f"leave {key} out",
             )
+    return _validated(kind, raw)
+
+
+def _validated(kind: type[Any], raw: dict[str, Any]) -> Any:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:

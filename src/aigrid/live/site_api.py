@@ -27,9 +27,9 @@ from aigrid.core.errors import (
     OverloadedError,
     UnavailableError,
 )
-from aigrid.engines import openai_answers, openai_api
+from aigrid.engines import embeddings_api, openai_answers, openai_api
 from aigrid.engines.engine import Chunk, Job
-from aigrid.live import server, tracing
+from aigrid.live import embeddings, kinds, server, tracing
 from aigrid.live.frames import FRAMED_HEADER, PACKAGE_HEADER, RESUME_PATH, USAGE_HEADER
 from aigrid.live.generation import Generation
 from aigrid.live.limits import Limits
@@ -77,6 +77,7 @@ class SiteApi:
             routes=[
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/v1/completions", self.completions, methods=["POST"]),
+                Route(embeddings_api.PATH, self.embeddings, methods=["POST"]),
                 Route(RESUME_PATH, self.resume, methods=["POST"]),
                 Route("/v1/health/live", self.live),
                 Route("/v1/health/ready", self.ready),
@@ -106,6 +107,22 @@ class SiteApi:
         """Text completions."""
         return await self._answer(request, chat=False)
 
+    async def embeddings(self, request: Request) -> Response:
+        """Embeddings."""
+        self._authenticate(request)
+        body = await server.read_body(request, self.limits.body_bytes)
+        span = tracing.of(request.scope)
+        with span.begin("admit"):
+            asked = embeddings_api.parse_embeddings(body)
+            replica = self.agent.replicas.get(asked.model)
+            kinds.check(embeddings_api.PATH, asked.model, replica.spec.kind)
+            self._admit(replica, self.limits.site_queue)
+        job_id = request.headers.get("x-request-id") or uuid4().hex
+        job = embeddings_api.to_embedding_job(asked, job_id)
+        framed = FRAMED_HEADER in request.headers
+        must_move = self.agent.must_move
+        return await embeddings.Asked(asked, job, replica, framed, must_move, span).respond()
+
     async def resume(self, request: Request) -> Response:
         """Go on with an answer that another site could not end."""
         self._authenticate(request)
@@ -124,6 +141,7 @@ class SiteApi:
         with span.begin("admit"):
             asked = openai_api.parse_chat(body) if chat else openai_api.parse_completion(body)
             replica = self.agent.replicas.get(asked.model, resume.package if resume else "")
+            kinds.check("", asked.model, replica.spec.kind)
             self._admit(replica, self.limits.site_queue * (1 if resume is None else 2))
         job = openai_api.to_job(asked, request.headers.get("x-request-id") or uuid4().hex)
         if resume is not None:
