@@ -10,7 +10,8 @@ import pytest
 
 from aigrid.core.errors import ConfigurationError, DataError, IntegrityError
 from aigrid.engines.decoder import Decoder
-from aigrid.factory.quantise import FORMS, export, quantise_blocks
+from aigrid.factory.graph import quantise_blocks
+from aigrid.factory.quantise import FORMS, export
 
 TOLERANCE = 2e-4
 

@@ -13,10 +13,12 @@ from aigrid.core.errors import ConfigurationError
 from aigrid.factory.progress import Progress
 
 if TYPE_CHECKING:
+    from aigrid.factory.embedder import ImportTerms
     from aigrid.factory.run import MadeModel
     from aigrid.store.catalogue import PackageRecord
 
 PUBLISHER = "local"
+COMPARED_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,35 @@ def make(order: Order, progress: Progress) -> MadeModel:
 
     out = order.out or order.models / recipe.name
     return make_model(recipe, out, order.text, progress, commit=code_commit())
+
+
+def import_checkpoint(
+    checkpoint: Path, terms: ImportTerms, text: Path | None, out: Path, progress: Progress
+) -> MadeModel:
+    """Bring a sentence-transformers checkpoint into a model folder.
+
+    Args:
+        checkpoint: its folder.
+        terms: what the service is called, costs and so on.
+        text: a file or folder, to compare the export with the checkpoint by; None for the
+            documentation of Python's standard library.
+        out: the model folder.
+        progress: hears how far it is.
+
+    Raises:
+        ConfigurationError: torch is not installed.
+        AigridError: see `factory.embedder.import_embedder`.
+    """
+    _check_torch()
+    from aigrid.factory.embedder import import_embedder
+    from aigrid.factory.files import read_files
+    from aigrid.factory.pydocs import python_docs
+
+    if text is None:
+        corpus = python_docs(progress, COMPARED_BYTES)
+    else:
+        corpus = read_files(text, progress, COMPARED_BYTES)
+    return import_embedder(checkpoint, out, terms, corpus.documents, progress, commit=code_commit())
 
 
 def publish(store: Path, model: Path, to: str = "") -> PackageRecord:

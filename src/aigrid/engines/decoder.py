@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from aigrid.core.errors import ConfigurationError, IntegrityError
+from aigrid.core.errors import ConfigurationError
+from aigrid.engines.sessions import open_session
 
 Floats = NDArray[np.float32]
 PAST, PRESENT = "past_key_values", "present"
@@ -48,7 +48,7 @@ class Decoder:
     """
 
     def __init__(self, path: Path, *, threads: int, slots: int, shelf: int = 0) -> None:
-        self._session = _open_session(path, threads)
+        self._session = open_session(path, threads)
         meta = self._session.get_modelmeta().custom_metadata_map
         caches = [i for i in self._session.get_inputs() if i.name.startswith(PAST)]
         if "context_tokens" not in meta or not caches:
@@ -153,19 +153,3 @@ def _bind_input(binding: Any, name: str, array: NDArray[Any]) -> None:
 
 def _bind_output(binding: Any, name: str, array: NDArray[Any]) -> None:
     binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-
-
-def _open_session(path: Path, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # a spinning pool would burn the core that the radio and the other sites need
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's own exceptions share no narrower base
-        reason = str(error).splitlines()[0][:200]
-        raise IntegrityError(
-            f"{path}: cannot be loaded: {reason}", next_step="pull or make the package again"
-        ) from error

@@ -15,7 +15,7 @@ def load_engine(spec: ServiceSpec, model_dir: Path, **options: Any) -> Engine:
     Args:
         spec: the package's service layer.
         model_dir: its unpacked files; unused by the upstream engine.
-        options: passed on to `EmbeddedEngine.open` or `UpstreamEngine`.
+        options: passed on to `EmbeddedEngine.open`, `EmbeddingEngine.open` or `UpstreamEngine`.
 
     Raises:
         IntegrityError: a file is missing or broken.
@@ -26,6 +26,10 @@ def load_engine(spec: ServiceSpec, model_dir: Path, **options: Any) -> Engine:
         from aigrid.engines.upstream import UpstreamEngine
 
         return UpstreamEngine(spec.upstream, **options)
+    if spec.kind == "embed":
+        from aigrid.engines.embedder import EmbeddingEngine
+
+        return EmbeddingEngine.open(model_dir, **options)
     from aigrid.engines.embedded import EmbeddedEngine
 
     return EmbeddedEngine.open(model_dir, **options)

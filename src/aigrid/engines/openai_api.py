@@ -182,6 +182,15 @@ def to_jobs(request: ChatRequest | CompletionRequest, job_id: str) -> list[Job]:
     ]
 
 
+def parse_as(kind: type[Any], body: bytes) -> Any:
+    """Read a request of another endpoint: JSON, by its model alone.
+
+    Raises:
+        InvalidRequestError: not JSON, an unknown key, a value that cannot be.
+    """
+    return _validated(kind, _decode(body))
+
+
 def to_job(request: ChatRequest | CompletionRequest, job_id: str) -> Job:
     """The job of a request's first choice."""
     sampling = request.sampling()
@@ -261,6 +270,10 @@ def _parse(kind: type[Any], body: bytes) -> Any:
         value = raw.pop(key, None)
         if value is not None and value not in neutral:
             raise unsupported(key, value)
+    return _validated(kind, raw)
+
+
+def _validated(kind: type[Any], raw: dict[str, Any]) -> Any:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:

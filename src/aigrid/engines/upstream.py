@@ -22,7 +22,9 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.core.package import UpstreamTarget
+from aigrid.engines import embeddings_api
 from aigrid.engines.egress import Egress
+from aigrid.engines.embedding import EmbeddingJob, Embeddings
 from aigrid.engines.engine import Chunk, EngineLoad, Job
 from aigrid.engines.openai_api import request_body
 from aigrid.engines.openai_stream import StreamReader
@@ -91,7 +93,9 @@ class UpstreamEngine:
             reader = StreamReader(chat=job.prompt is None)
             if job.times is not None:
                 job.times.fill_ns = time.time_ns()
-            async with self._post(job) as response:
+            path = "chat/completions" if job.prompt is None else "completions"
+            body = json.dumps(request_body(job, self._target.model)).encode()
+            async with self._post(path, body, job.traceparent) as response:
                 async for line in _lines(response):
                     self._check_open()
                     for chunk in reader.feed(line):
@@ -102,6 +106,23 @@ class UpstreamEngine:
             self._tokens_total += last.completion_tokens
             self._prompt_tokens_total += last.prompt_tokens
             yield last
+
+    async def embed(self, job: EmbeddingJob) -> Embeddings:
+        """The vectors of a job; see `embedding.Embedder.embed`.
+
+        Raises:
+            TooLargeError: the answer is over its limit.
+        """
+        async with self._place():
+            if job.times is not None:
+                job.times.fill_ns = time.time_ns()
+            body = embeddings_api.request_body(job, self._target.model)
+            async with self._post("embeddings", body, job.traceparent) as response:
+                made = embeddings_api.read_answer(await _whole(response), job)
+            self._check_open()
+            job.progress.inputs = len(job.inputs)
+            self._prompt_tokens_total += made.prompt_tokens
+            return made
 
     def set_share(self, share: float) -> None:
         """Allow this fraction of `max_batch` requests in flight, rounded up; 0 starts no more.
@@ -162,16 +183,16 @@ class UpstreamEngine:
             self._running -= 1
 
     @asynccontextmanager
-    async def _post(self, job: Job) -> AsyncIterator[aiohttp.ClientResponse]:
-        path = "chat/completions" if job.prompt is None else "completions"
+    async def _post(
+        self, path: str, body: bytes, traceparent: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         url = f"{self._target.base_url.rstrip('/')}/{path}"
         # compressed answers are not asked for and not unpacked: a few bytes could become many
-        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-        headers |= self._authorization()
-        body = json.dumps(request_body(job, self._target.model)).encode()
+        accept = "application/json" if path == "embeddings" else "text/event-stream"
+        headers = {"Accept": accept, "Accept-Encoding": "identity"} | self._authorization()
         headers["Content-Type"] = "application/json"
-        if job.traceparent:
-            headers["traceparent"] = job.traceparent
+        if traceparent:
+            headers["traceparent"] = traceparent
         try:
             async with self._open_session().post(
                 url, data=body, headers=headers, allow_redirects=False
@@ -238,6 +259,17 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             )
     if buffer:
         yield buffer.rstrip(b"\r")
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """An answer in one piece, within its limit."""
+    parts, total = [], 0
+    async for piece in response.content.iter_any():
+        total += len(piece)
+        if total > ANSWER_LIMIT_BYTES:
+            raise TooLargeError(f"upstream sent over {ANSWER_LIMIT_BYTES} bytes")
+        parts.append(piece)
+    return b"".join(parts)
 
 
 async def _refusal(response: aiohttp.ClientResponse, target: UpstreamTarget) -> AigridError:

@@ -24,18 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aigrid.core.errors import ConfigurationError, DataError, StorageError
+from aigrid.factory.graph import CONTRIB, Array, Graph
 from aigrid.factory.llama_shape import LlamaShape
 
 FORMS = ("fp32", "int8", "int4")
 DEFAULT = "int8"
-BLOCK = 32
-OPSET = 21
-CONTRIB = "com.microsoft"
-
-Array = NDArray[Any]
 
 
 def export(model_dir: Path, form: str = DEFAULT) -> Path:
@@ -88,85 +83,29 @@ def _write_aside(path: Path, content: bytes) -> Path:
     return path
 
 
-def quantise_blocks(weight: Array, bits: int) -> tuple[Array, Array]:
-    """Symmetric quantisation in blocks of 32 along the input, as MatMulNBits packs it.
-
-    Each block takes, of a few scales around the one that just spans it, the scale with the least
-    squared error: a slightly smaller step is worth a clipped extreme.
-
-    Args:
-        weight: [outputs, inputs], float32.
-        bits: 4 or 8.
-
-    Returns:
-        Packed values, uint8 [outputs, blocks, 32 * bits / 8] with offset 2**(bits-1), low nibble
-        first; scales, float32 [outputs, blocks].
-    """
-    outputs, inputs = weight.shape
-    padded = np.pad(weight, ((0, 0), (0, -inputs % BLOCK))).reshape(outputs, -1, BLOCK)
-    offset = 1 << (bits - 1)
-    scale = _best_scale(padded, offset)
-    level = np.clip(np.rint(padded / scale[..., None]), -offset, offset - 1)
-    code = (level + offset).astype(np.uint8)
-    packed = code if bits == 8 else code[..., 0::2] | (code[..., 1::2] << 4)
-    return packed, scale
-
-
-def _best_scale(blocks: Array, offset: int) -> Array:
-    peak = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)[..., 0]
-    span = np.where(peak == 0, 1.0, peak) / -offset  # signed: the extreme lands on -offset
-    best, least = span, np.full(span.shape, np.inf)
-    for stretch in np.linspace(0.80, 1.08, 15) if offset < 128 else (1.0,):
-        scale = (span * stretch).astype(np.float32)
-        level = np.clip(np.rint(blocks / scale[..., None]), -offset, offset - 1)
-        error = np.square(level * scale[..., None] - blocks).sum(-1)
-        best = np.where(error < least, scale, best)
-        least = np.minimum(error, least)
-    return best.astype(np.float32)
-
-
-class _Graph:
-    """Collects nodes and weights of one decoder."""
+class _Graph(Graph):
+    """One decoder."""
 
     def __init__(self, shape: LlamaShape, weights: dict[str, Array], form: str) -> None:
-        import onnx
-
-        self.onnx = onnx
+        super().__init__(form)
         self.shape = shape
         self.weights = weights
-        self.form = form
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
 
     def build(self) -> bytes:
         """Serialise the whole model."""
-        shape, helper = self.shape, self.onnx.helper
+        shape = self.shape
         self._rotary_caches()
         hidden = self._embed("input_ids")
         skip = ""
         for layer in range(shape.num_hidden_layers):
             hidden, skip = self._decoder_layer(layer, hidden, skip)
         normal, _ = self._norm("model.norm", hidden, skip)
-        flat = self._node(
-            "Reshape", [normal, self._constant("rows_shape", [-1, shape.hidden_size])]
-        )
-        rows = self._node("Gather", [flat, "logit_rows"], axis=0)
+        flat = self.node("Reshape", [normal, self.constant("rows_shape", [-1, shape.hidden_size])])
+        rows = self.node("Gather", [flat, "logit_rows"], axis=0)
         head = "model.embed_tokens" if shape.tie_word_embeddings else "lm_head"
         self._linear(rows, [head], "logits", (shape.vocab_size, shape.hidden_size), name="lm_head")
-        graph = helper.make_graph(
-            self.nodes, "llama", self._inputs(), self._outputs(), initializer=self.constants
-        )
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)],
-            producer_name="aigrid",
-            ir_version=10,
-        )
-        helper.set_model_props(
-            model, {"form": self.form, "context_tokens": str(shape.max_position_embeddings)}
-        )
-        content: bytes = model.SerializeToString(deterministic=True)
-        return content
+        meta = {"form": self.form, "context_tokens": str(shape.max_position_embeddings)}
+        return self.serialise("llama", self._inputs(), self._outputs(), meta)
 
     def _decoder_layer(self, layer: int, hidden: str, skip: str) -> tuple[str, str]:
         shape, prefix = self.shape, f"model.layers.{layer}"
@@ -188,8 +127,8 @@ class _Graph:
         gate = self._linear(normal, [f"{prefix}.mlp.gate_proj"], f"{prefix}.gate", wide)
         up = self._linear(normal, [f"{prefix}.mlp.up_proj"], f"{prefix}.up", wide)
         # QuickGelu with alpha 1 is x * sigmoid(x), the SiLU of SwiGLU, in one pass
-        active = self._node("QuickGelu", [gate], domain=CONTRIB, alpha=1.0)
-        product = self._node("Mul", [active, up])
+        active = self.node("QuickGelu", [gate], domain=CONTRIB, alpha=1.0)
+        product = self.node("Mul", [active, up])
         down = self._linear(product, [f"{prefix}.mlp.down_proj"], f"{prefix}.down", wide[::-1])
         return down, residual
 
@@ -198,7 +137,7 @@ class _Graph:
         present = [f"present.{layer}.{part}" for part in ("key", "value")]
         lengths = ["seqlens_k", "total_sequence_length", "cos_cache", "sin_cache"]
         output = f"attention.{layer}"
-        self._node(
+        self.node(
             "GroupQueryAttention",
             [qkv, "", "", *past, *lengths],
             outputs=[output, *present],
@@ -212,9 +151,9 @@ class _Graph:
 
     def _norm(self, name: str, hidden: str, skip: str) -> tuple[str, str]:
         """RMSNorm of `hidden + skip`; returns the normal and the sum, the next residual."""
-        gain = self._constant(name, self._weight(name, (self.shape.hidden_size,)))
+        gain = self.constant(name, self._weight(name, (self.shape.hidden_size,)))
         if not skip:
-            normal = self._node(
+            normal = self.node(
                 "SimplifiedLayerNormalization",
                 [hidden, gain],
                 axis=-1,
@@ -223,7 +162,7 @@ class _Graph:
             )
             return normal, hidden
         outputs = [f"{name}.normal", "", "", f"{name}.sum"]
-        self._node(
+        self.node(
             "SkipSimplifiedLayerNormalization",
             [hidden, skip, gain],
             outputs=outputs if name != "model.norm" else outputs[:1],
@@ -238,35 +177,11 @@ class _Graph:
         stacked = np.concatenate([self._weight(w) for w in weights])
         if stacked.shape != size:
             raise DataError(f"weights {weights} have shape {stacked.shape}, expected {size}")
-        name = name or output
-        if self.form == "fp32":
-            constant = self._constant(f"{name}.weight", np.ascontiguousarray(stacked.T))
-            return self._node("MatMul", [value, constant], outputs=[output])
-        bits = 4 if self.form == "int4" else 8
-        packed, scales = quantise_blocks(stacked, bits)
-        return self._node(
-            "MatMulNBits",
-            [
-                value,
-                self._constant(f"{name}.packed", packed),
-                self._constant(f"{name}.scales", scales.reshape(-1)),
-            ],
-            outputs=[output],
-            domain=CONTRIB,
-            K=size[1],
-            N=size[0],
-            bits=bits,
-            block_size=BLOCK,
-            accuracy_level=4,
-        )
+        return self.product(value, stacked, output, name)
 
     def _embed(self, tokens: str) -> str:
         table = self._weight("model.embed_tokens", (self.shape.vocab_size, self.shape.hidden_size))
-        if self.form == "fp32":
-            return self._node("Gather", [self._constant("embed_tokens", table), tokens])
-        half = self._constant("embed_tokens", table.astype(np.float16))
-        row = self._node("Gather", [half, tokens])
-        return self._node("Cast", [row], to=self.onnx.TensorProto.FLOAT)
+        return self.rows(table, "embed_tokens", tokens)
 
     def _rotary_caches(self) -> None:
         """Rotary angles, position * theta**(-2i/d) (arXiv:2104.09864, section 3.2.2)."""
@@ -274,8 +189,8 @@ class _Graph:
         frequency = (1.0 / np.float32(self.shape.rope_theta) ** pair).astype(np.float32)
         position = np.arange(self.shape.max_position_embeddings, dtype=np.float32)
         angle = np.outer(position, frequency)
-        self._constant("cos_cache", np.cos(angle).astype(np.float32))
-        self._constant("sin_cache", np.sin(angle).astype(np.float32))
+        self.constant("cos_cache", np.cos(angle).astype(np.float32))
+        self.constant("sin_cache", np.sin(angle).astype(np.float32))
 
     def _weight(self, name: str, size: tuple[int, ...] | None = None) -> Array:
         weight = self.weights.get(f"{name}.weight")
@@ -285,42 +200,24 @@ class _Graph:
             raise DataError(f"{name}.weight has shape {weight.shape}, expected {size}")
         return weight
 
-    def _constant(self, name: str, value: Any) -> str:
-        array = np.asarray(value)
-        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
-        return name
-
-    def _node(
-        self, kind: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Any
-    ) -> str:
-        outputs = outputs or [f"{kind}.{len(self.nodes)}"]
-        node = self.onnx.helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes)
-        self.nodes.append(node)
-        return outputs[0]
-
     def _inputs(self) -> list[Any]:
         kinds = self.onnx.TensorProto
         return [
-            self._tensor("input_ids", kinds.INT64, ["batch", "step"]),
-            self._tensor("seqlens_k", kinds.INT32, ["batch"]),
-            self._tensor("total_sequence_length", kinds.INT32, [1]),
-            self._tensor("logit_rows", kinds.INT64, ["rows"]),
+            self.tensor("input_ids", kinds.INT64, ["batch", "step"]),
+            self.tensor("seqlens_k", kinds.INT32, ["batch"]),
+            self.tensor("total_sequence_length", kinds.INT32, [1]),
+            self.tensor("logit_rows", kinds.INT64, ["rows"]),
             *self._key_values("past_key_values", "past"),
         ]
 
     def _outputs(self) -> list[Any]:
-        logits = self._tensor(
-            "logits", self.onnx.TensorProto.FLOAT, ["rows", self.shape.vocab_size]
-        )
+        logits = self.tensor("logits", self.onnx.TensorProto.FLOAT, ["rows", self.shape.vocab_size])
         return [logits, *self._key_values("present", "total")]
 
     def _key_values(self, prefix: str, length: str) -> list[Any]:
         size = ["batch", self.shape.num_key_value_heads, length, self.shape.head_dim]
         return [
-            self._tensor(f"{prefix}.{layer}.{part}", self.onnx.TensorProto.FLOAT, size)
+            self.tensor(f"{prefix}.{layer}.{part}", self.onnx.TensorProto.FLOAT, size)
             for layer in range(self.shape.num_hidden_layers)
             for part in ("key", "value")
         ]
-
-    def _tensor(self, name: str, kind: int, size: list[Any]) -> Any:
-        return self.onnx.helper.make_tensor_value_info(name, kind, size)

@@ -8,6 +8,7 @@ events", section 9.2.5). The words:
     : t CHOICE PROMPT_TOKENS MADE TOKEN...        before an event: its tokens, and the count so far
     : at CHOICE OFFSET                            characters of logprobs' tokens so far
     : part JSON                                   chunks of an answer that is not streamed
+    : done INPUTS                                 how far an answer is that cannot be continued
     : alive                                       nothing to say, but here
     : failed                                      before the next: its engine failed
     : moved REASON                                the site cannot go on, others can
@@ -58,6 +59,11 @@ def part_block(part: bytes) -> bytes:
     return b": part " + part + b"\n\n"
 
 
+def done_line(inputs: int) -> bytes:
+    """The comment that says how many inputs of a request have been worked on."""
+    return b": done %d\n" % inputs
+
+
 def moved_block(reason: str, *, failed: bool = False) -> bytes:
     """The end of a site's part of an answer that is to go on elsewhere."""
     said = b": moved " + " ".join(reason.split()).encode() + b"\n\n"
@@ -102,6 +108,7 @@ class Relay:
         begun: the client has something of it, or would have.
         ended: the client has the whole answer.
         known: every event with text named its tokens, so that it can be continued.
+        inputs: of the request that its site has done, where it says.
         sites: that it took.
     """
 
@@ -116,18 +123,24 @@ class Relay:
     begun: bool = False
     ended: bool = False
     known: bool = True
+    inputs: int = 0
     sites: int = 1
-    _rest: bytes = b""
+    _rest: list[bytes] = field(default_factory=list)
 
     def feed(self, piece: bytes) -> bytes:
         """Take in what a site sent; what goes out to the client: whole events only."""
-        *blocks, self._rest = (self._rest + piece).split(b"\n\n")
+        split = self._rest and self._rest[-1].endswith(b"\n") and piece.startswith(b"\n")
+        self._rest.append(piece)
+        if not split and b"\n\n" not in piece:
+            return b""  # an event of megabytes is put together once, not with each piece of it
+        *blocks, rest = b"".join(self._rest).split(b"\n\n")
+        self._rest = [rest] if rest else []
         return b"".join([self._block(block) for block in blocks])
 
     @property
     def overlong(self) -> bool:
         """Whether a site sends an event without end."""
-        return len(self._rest) > BLOCK_LIMIT_BYTES
+        return sum(map(len, self._rest)) > BLOCK_LIMIT_BYTES
 
     @property
     def completion_tokens(self) -> int:
@@ -136,7 +149,7 @@ class Relay:
 
     def next_site(self) -> None:
         """What the broken site had not finished is forgotten."""
-        self._rest, self.moved, self.failed = b"", "", False
+        self._rest, self.moved, self.failed = [], "", False
         self.sites += 1
 
     def resume_body(self, path: str, body: bytes) -> bytes:
@@ -190,6 +203,8 @@ class Relay:
             self.known = self.known and b'"tokens":[]' not in rest
         elif word == b"failed":
             self.failed = True
+        elif word == b"done":
+            self.inputs, self.known = int(rest), False
         elif word == b"moved":
             self.moved = rest.decode(errors="replace") or "moved"
         elif word == b"refused":

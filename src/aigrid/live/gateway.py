@@ -26,7 +26,7 @@ from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.codec import from_plain
 from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
-from aigrid.live import fabric, gateway_openapi, idempotency, metrics, server, tracing
+from aigrid.live import fabric, gateway_openapi, idempotency, kinds, metrics, server, tracing
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.door import Door, Pass
 from aigrid.live.forward import Forwarder
@@ -36,7 +36,7 @@ from aigrid.live.limits import Limits
 from aigrid.live.metering import Metering
 from aigrid.live.paths import GridPaths
 from aigrid.live.presence import while_here
-from aigrid.live.quotas import Ask, Holder
+from aigrid.live.quotas import Holder
 from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
 from aigrid.live.tracing import NOWHERE, Telemetry, describe, web
@@ -113,7 +113,11 @@ class Gateway:
         self.mirror.on_install = self._install
 
     def _digest(self, service: str) -> str:
-        return str(self.mirror.services.get(service, {}).get("digest", ""))
+        return self._of(service, "digest")
+
+    def _of(self, service: str, what: str) -> str:
+        """What the control plane says of a service; empty where it says nothing."""
+        return str(self.mirror.services.get(service, {}).get(what, ""))
 
     def _install(self, answer: dict[str, Any]) -> None:
         self.door.install(answer.get("tenancy"), answer["services"])
@@ -124,6 +128,7 @@ class Gateway:
             routes=[
                 Route("/v1/chat/completions", self.complete, methods=["POST"]),
                 Route("/v1/completions", self.complete, methods=["POST"]),
+                Route("/v1/embeddings", self.embed, methods=["POST"]),
                 Route("/v1/models", self.models),
                 Route("/v1/models/{name:path}", self.model),
                 Route("/v1/health/live", self.live),
@@ -134,7 +139,7 @@ class Gateway:
             lifespan=self._lifespan,
         )
         app.routes.append(gateway_openapi.endpoint(app.routes))
-        app.direct = {"/v1/chat/completions": self.complete, "/v1/completions": self.complete}
+        app.direct = dict.fromkeys(gateway_openapi.BODIES, self.complete)
         return web.traced(app, self.tracer)
 
     @asynccontextmanager
@@ -160,6 +165,10 @@ class Gateway:
 
     # -- handlers ------------------------------------------------------------------------------
 
+    async def embed(self, request: Request) -> Response:
+        """Embeddings of texts."""
+        return await self.complete(request)
+
     async def complete(self, request: Request) -> Response:
         """Chat and text completions, streamed or whole."""
         span = tracing.of(request.scope)
@@ -167,11 +176,13 @@ class Gateway:
             holder = self._authenticate(request)
             body = await server.read_body(request, self.settings.limits.body_bytes)
             service, stream = openai_api.peek(body)
+            path = request.scope["path"]
+            kinds.check(path, service, self._of(service, "kind"))
             self.metering.log.check()
-            passed = self.door.enter(holder, Ask.of(service, stream, body))
+            passed = self.door.enter(holder, kinds.ask_of(path, service, stream, body))
         attempt = Attempt(
             request_id=f"req-{os.urandom(16).hex()}",
-            path=request.scope["path"],
+            path=path,
             body=body,
             service=service,
             stream=stream,
@@ -311,6 +322,7 @@ def _model_card(service: dict[str, Any]) -> dict[str, Any]:
         "object": "model",
         "created": int(service["deployed_at_s"]),
         "owned_by": "aigrid",
+        "kind": service.get("kind", "chat"),
         "version": service["version"],
         "digest": service["digest"],
     }

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aigrid.engines import openai_api
+from aigrid.engines import embeddings_api, openai_api
+from aigrid.engines.embedding import INPUTS_LIMIT
 from aigrid.live.refusals import STATUSES, ErrorBody
 
 PATH = "/openapi.json"
@@ -18,11 +19,14 @@ PATH = "/openapi.json"
 BODIES: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": openai_api.ChatRequest,
     "/v1/completions": openai_api.CompletionRequest,
+    embeddings_api.PATH: embeddings_api.EmbeddingRequest,
 }
+STREAMED = ("/v1/chat/completions", "/v1/completions")
 OPEN = ("/v1/health/live", "/v1/health/ready", "/metrics", PATH)
 # Read before its type is checked: a text stands for a list of one, a prompt is a text or token ids.
 _TEXT = {"type": "string"}
 _TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_ONE: list[dict[str, Any]] = [_TEXT | {"minLength": 1}, _TOKENS]
 
 
 def document(routes: Iterable[Any]) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def _operation(route: Route, method: str, schemas: dict[str, Any]) -> dict[str, 
 
 def _responses(route: Route) -> dict[str, Any]:
     kinds = ["text/plain"] if route.path == "/metrics" else ["application/json"]
-    if route.path in BODIES:
+    if route.path in STREAMED:
         kinds.append("text/event-stream")
     answers: dict[str, Any] = {
         "200": {"description": "the answer", "content": {kind: {} for kind in kinds}}
@@ -102,6 +106,21 @@ def _schema_of(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any
 def _schema(body: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
     """The model's schema, with what its validators and the neutral parameters let in as well."""
     made = _schema_of(body, schemas)
+    if body is embeddings_api.EmbeddingRequest:
+        made["properties"]["input"] = {"anyOf": [*_ONE, _several(_ONE)]}
+    else:
+        _let_in(made, schemas)
+    schemas[body.__name__] = made
+    return {"$ref": f"#/components/schemas/{body.__name__}"}
+
+
+def _several(kinds: list[dict[str, Any]]) -> dict[str, Any]:
+    """A list of inputs of one kind."""
+    limits = {"minItems": 1, "maxItems": INPUTS_LIMIT}
+    return {"anyOf": [{"type": "array", "items": kind, **limits} for kind in kinds]}
+
+
+def _let_in(made: dict[str, Any], schemas: dict[str, Any]) -> None:
     for name, values in openai_api.NEUTRAL.items():
         made["properties"].setdefault(name, {"enum": [None, *values]})
     made["properties"]["stop"] = {"anyOf": [_TEXT | {"minLength": 1}, made["properties"]["stop"]]}
@@ -111,5 +130,3 @@ def _schema(body: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
         content = inner.get("properties", {}).get("content")
         if content is not None and content.get("type") == "array":
             inner["properties"]["content"] = {"anyOf": [_TEXT, content]}
-    schemas[body.__name__] = made
-    return {"$ref": f"#/components/schemas/{body.__name__}"}

@@ -127,13 +127,13 @@ class Journey:
         relay, heard_s = self.relay, time.monotonic()
         while True:
             piece = await link.read()
-            begun, parts = relay.begun, len(relay.parts)
+            begun, told = relay.begun, (len(relay.parts), relay.inputs)
             out = relay.feed(piece)
             if relay.refused:
                 relay.ended = True
                 yield out + DONE if begun else out
                 return
-            if out or len(relay.parts) > parts:
+            if out or (len(relay.parts), relay.inputs) != told:
                 heard_s = time.monotonic()
             if self.trial is not None and relay.completion_tokens:
                 self.trial.hear(relay.package, time.monotonic())
@@ -149,7 +149,7 @@ class Journey:
             raise TryNextError(relay.moved, engine=relay.failed)
         if relay.overlong:
             raise TryNextError("sends an event without end", faulty=True)
-        if not relay.begun and now_s - self.began_s > limits.first_token_s:
+        if not (relay.begun or relay.inputs) and now_s - self.began_s > limits.first_token_s:
             raise _too_long(self.attempt, f"no token within {limits.first_token_s:.0f} s")
         if now_s - self.began_s > limits.whole_s:
             raise _too_long(self.attempt, f"not ended within {limits.whole_s:.0f} s")
@@ -165,7 +165,8 @@ class Journey:
         self.left.append(site)
         relay = self.relay
         if not self.attempt.stream and not relay.known:
-            self.relay = Relay(sites=relay.sites)  # nothing was sent: begin anew
+            # nothing was sent: begin anew; what was done elsewhere shows that it can be
+            self.relay = Relay(sites=relay.sites, inputs=relay.inputs)
         elif relay.begun:
             self.resumes += 1
             self._broke = f"site {site} broke off in mid-answer: {reason}"

@@ -27,9 +27,9 @@ from aigrid.core.errors import (
     OverloadedError,
     UnavailableError,
 )
-from aigrid.engines import openai_answers, openai_api
+from aigrid.engines import embeddings_api, openai_answers, openai_api
 from aigrid.engines.engine import Chunk, Job
-from aigrid.live import server, tracing
+from aigrid.live import embeddings, kinds, server, tracing
 from aigrid.live.frames import (
     FAILED_HEADER,
     FRAMED_HEADER,
@@ -84,6 +84,7 @@ class SiteApi:
             routes=[
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/v1/completions", self.completions, methods=["POST"]),
+                Route(embeddings_api.PATH, self.embeddings, methods=["POST"]),
                 Route(RESUME_PATH, self.resume, methods=["POST"]),
                 Route("/v1/health/live", self.live),
                 Route("/v1/health/ready", self.ready),
@@ -113,6 +114,29 @@ class SiteApi:
         """Text completions."""
         return await self._answer(request, chat=False)
 
+    async def embeddings(self, request: Request) -> Response:
+        """Embeddings."""
+        self._authenticate(request)
+        body = await server.read_body(request, self.limits.body_bytes)
+        span = tracing.of(request.scope)
+        with span.begin("admit"):
+            asked = embeddings_api.parse_embeddings(body)
+            version = request.headers.get(VERSION_HEADER, "")
+            replica = self.agent.replicas.get(asked.model, version)
+            kinds.check(embeddings_api.PATH, asked.model, replica.spec.kind)
+            self._admit(replica, self.limits.site_queue)
+        job_id = request.headers.get("x-request-id") or uuid4().hex
+        job = embeddings_api.to_embedding_job(asked, job_id)
+        framed = FRAMED_HEADER in request.headers
+        must_move = self.agent.must_move
+        work = embeddings.Asked(asked, job, replica, framed, must_move, span)
+        try:
+            return await work.respond()
+        except AigridError as error:
+            if not work.failed:
+                raise
+            return _failed(request, error)
+
     async def resume(self, request: Request) -> Response:
         """Go on with an answer that another site could not end."""
         self._authenticate(request)
@@ -132,6 +156,7 @@ class SiteApi:
             asked = openai_api.parse_chat(body) if chat else openai_api.parse_completion(body)
             version = resume.package if resume else request.headers.get(VERSION_HEADER, "")
             replica = self.agent.replicas.get(asked.model, version)
+            kinds.check("", asked.model, replica.spec.kind)
             self._admit(replica, self.limits.site_queue * (1 if resume is None else 2))
         request_id = request.headers.get("x-request-id") or uuid4().hex
         jobs = openai_api.to_jobs(asked, request_id)
@@ -166,9 +191,7 @@ class SiteApi:
             await generation.pump.close()
             if not generation.failed:
                 raise
-            refusal = server.refuse(request, error)
-            refusal.headers[FAILED_HEADER] = "1"
-            return refusal
+            return _failed(request, error)
         except BaseException:
             await generation.pump.close()
             raise
@@ -249,6 +272,13 @@ class SiteApi:
             raise AuthenticationError(
                 "sites answer to their grid's gateways only", next_step="call the gateway"
             )
+
+
+def _failed(request: Request, error: AigridError) -> Response:
+    """Say that it was the engine, which counts against its version."""
+    refusal = server.refuse(request, error)
+    refusal.headers[FAILED_HEADER] = "1"
+    return refusal
 
 
 def _chunks(span: Span, replica: Replica, job: Job, *, chat: bool) -> AsyncGenerator[Chunk, None]:

@@ -7,7 +7,9 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from aigrid.core import run_record
+from aigrid.core.errors import InvalidRequestError
 from aigrid.core.run_record import UNKNOWN_S, EngineRow, JobRow, Row
+from aigrid.engines.embedding import Embedder, EmbeddingJob, Embeddings
 from aigrid.engines.engine import Chunk, Engine, EngineLoad, Job
 from aigrid.live.replicas import Replica, ReplicaSet
 from aigrid.live.run_log import RunLog, key_of
@@ -42,6 +44,20 @@ class WatchedEngine:
             key = key_of(job.job_id)
             row = JobRow(key, self._service, last.prompt_tokens, made, began_s, first_s, ended_s)
             self._note(row)
+
+    async def embed(self, job: EmbeddingJob) -> Embeddings:
+        """See `embedding.Embedder.embed`; its row has no first token but its end."""
+        if not isinstance(self._engine, Embedder):
+            raise InvalidRequestError(f"model {self._service!r} makes no embeddings")
+        began_s, read = time.monotonic(), 0
+        try:
+            made = await self._engine.embed(job)
+            read = made.prompt_tokens
+            return made
+        finally:
+            ended_s, key = time.monotonic(), key_of(job.job_id)
+            first_s = ended_s if read else UNKNOWN_S
+            self._note(JobRow(key, self._service, read, 0, began_s, first_s, ended_s))
 
     def set_share(self, share: float) -> None:
         """See `Engine.set_share`."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from aigrid.core.errors import AigridError
+from aigrid.engines.embedding import EmbeddingJob
 from aigrid.engines.engine import Chunk, Job, JobTimes
 from aigrid.live.attempt import Attempt
 from aigrid.live.tracing import Span
@@ -59,6 +60,32 @@ def watched(span: Span, job: Job, *, chat: bool, model: str) -> tuple[Job, Span]
         told["gen_ai.request.max_tokens"] = job.sampling.max_tokens
     generating = span.begin(f"{operation} {model[:NAME_LIMIT]}", told)
     return replace(job, times=JobTimes(), traceparent=generating.traceparent), generating
+
+
+def embedding(span: Span, job: EmbeddingJob, model: str) -> tuple[EmbeddingJob, Span]:
+    """A job whose engine notes its times, and the span of its work."""
+    told: dict[str, str | int | float | bool] = {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": "aigrid",
+        "gen_ai.request.model": model[:NAME_LIMIT],
+        "aigrid.inputs": len(job.inputs),
+    }
+    if job.dimensions is not None:
+        told["gen_ai.embeddings.dimension.count"] = job.dimensions
+    working = span.begin(f"embeddings {model[:NAME_LIMIT]}", told)
+    return replace(job, times=JobTimes(), traceparent=working.traceparent), working
+
+
+def embedded(span: Span, job: EmbeddingJob, begun_ns: int, prompt_tokens: int, fault: str) -> None:
+    """End the span of an embedding: how long it queued, and how long it was read."""
+    times, now_ns = job.times or JobTimes(), time.time_ns()
+    span.begin("queue", at_ns=begun_ns).end(max(begun_ns, times.fill_ns or now_ns))
+    if times.fill_ns:
+        span.begin("prefill", at_ns=times.fill_ns).end(now_ns)
+    span.set({"gen_ai.usage.input_tokens": prompt_tokens})
+    if fault:
+        span.fail(fault)
+    span.end()
 
 
 async def generation(
