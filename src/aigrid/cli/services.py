@@ -27,6 +27,13 @@ OCI = "oci://"
     is_flag=True,
     help="Grant the sites of this machine the upstream server's address, though it is not public.",
 )
+@click.option(
+    "--kind",
+    type=click.Choice(["chat", "embed"]),
+    default="chat",
+    show_default=True,
+    help="What the model at the upstream server makes: text, or embeddings.",
+)
 @grid_options
 def deploy(
     setup: Setup,
@@ -36,23 +43,30 @@ def deploy(
     model: str | None,
     key_file: Path | None,
     allow_private: bool,
+    kind: str,
 ) -> None:
     """Serve a package.
 
     PACKAGE is NAME, NAME:VERSION or oci://host:port/name:tag. Returns when a site serves it.
     With --upstream, PACKAGE is the name to give to a model of another OpenAI-compatible server.
     """
+    from aigrid.app.upstream import grant, publish_upstream
     from aigrid.live.client import ControlClient
+    from aigrid.live.paths import GridPaths
 
     client = ControlClient(setup.data)
     client.grid()
-    if upstream is None and (model or key_file or allow_private):
-        raise ConfigurationError("--model, --key-file, --allow-private are for an upstream server",
-                                 next_step="add --upstream URL")  # fmt: skip
+    if upstream is None and (model or key_file or allow_private or kind != "chat"):
+        raise ConfigurationError(
+            "--model, --key-file, --allow-private, --kind are for an upstream server",
+            next_step="add --upstream URL",
+        )
     reference = package
     if upstream is not None:
-        reference = _package_upstream(
-            setup, package, upstream, model, key_file, private=allow_private
+        paths = GridPaths(setup.data)
+        grant(paths, upstream, key_file, private=allow_private)
+        reference = publish_upstream(
+            paths.store, package, upstream, model or package, key_file, kind
         )
     elif package.startswith(OCI):
         reference = _pull(setup, package)
@@ -61,17 +75,6 @@ def deploy(
         _wait(client, service)
     ending = "deployed" if no_wait else "served"
     show(setup, service, f"{service['name']}:{service['version']} is {ending}")
-
-
-def _package_upstream(
-    setup: Setup, name: str, url: str, model: str | None, key_file: Path | None, *, private: bool
-) -> str:
-    from aigrid.app.upstream import grant, publish_upstream
-    from aigrid.live.paths import GridPaths
-
-    paths = GridPaths(setup.data)
-    grant(paths, url, key_file, private=private)
-    return publish_upstream(paths.store, name, url, model or name, key_file)
 
 
 def _pull(setup: Setup, reference: str) -> str:
