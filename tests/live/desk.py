@@ -45,6 +45,12 @@ class Api:
         tenancy_api.include(app, self.desk)
         billing_api.include_grid(app, self.desk, GRID)
         self.client = TestClient(app)
+        self.opened = [self.tenancy]
+
+    def reopen(self) -> Tenancy:
+        """The accounts as the control plane's next start finds them."""
+        self.opened.append(tenancy_of(self.tenancy.paths, lambda: self.now_s, self.url))
+        return self.opened[-1]
 
     def call(self, method: str, path: str, body: Any = None, key: str = OPERATOR) -> Any:
         headers = {"authorization": f"Bearer {key}"}
@@ -72,4 +78,5 @@ def api(tmp_path: Path, database_url: str) -> Iterator[Api]:
         made.call("POST", "/tenants", {"name": "acme"})
         made.call("POST", "/tenants", {"name": "other"})
         yield made
-    made.tenancy.accounts.close()
+    for tenancy in made.opened:
+        tenancy.accounts.close()

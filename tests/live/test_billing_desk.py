@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.live.desk import NOW_S, PACKAGES, Api, api, tenancy_of
+from tests.live.desk import NOW_S, PACKAGES, Api, api
 
 from aigrid.core.errors import StorageError
 from aigrid.core.tenancy import Place, Usage
@@ -31,8 +31,7 @@ def total_micro(api: Api, tenant: str = "acme") -> int:
 
 def reopened(api: Api) -> BillingDesk:
     """The control plane after a kill."""
-    tenancy = tenancy_of(api.tenancy.paths, lambda: api.now_s, api.url)
-    return BillingDesk(tenancy, PACKAGES.get)
+    return BillingDesk(api.reopen(), PACKAGES.get)
 
 
 def test_record_that_comes_again_is_billed_once(api: Api) -> None:

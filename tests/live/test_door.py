@@ -275,7 +275,7 @@ def test_replay_of_an_idempotency_key_is_not_billed_again(rig: RigMaker) -> None
             api.completions.create(model="m", prompt="a", extra_headers={"Idempotency-Key": "k"})
         api.completions.create(model="m", prompt="b")
     assert len(billed(running, 2)) == 2
-    assert running.gateway_state.door._accounts["default"].open == 0
+    until(lambda: running.gateway_state.door._accounts["default"].open == 0)
 
 
 def test_usage_waits_for_a_control_plane_that_is_away(rig: RigMaker) -> None:
@@ -330,7 +330,7 @@ def test_flood_of_one_tenant_leaves_the_other_its_share_and_loses_nothing(rig: R
     last = max(place for place, name in enumerate(ends) if name == "light")
     assert last < 50, ends  # 62 in all; behind the flood it would be the last
     gate = running.gateway_state.door.turnstile("m")
-    assert gate.open == gate.queue.waiting == 0
+    until(lambda: gate.open == gate.queue.waiting == 0)
 
 
 def test_line_that_is_full_sheds_the_lowest_class(rig: RigMaker) -> None:
@@ -347,4 +347,4 @@ def test_line_that_is_full_sheds_the_lowest_class(rig: RigMaker) -> None:
         refused = [job.result() for job in bulk if job.result()[0] != 200]
     assert refused and {status for status, _, _ in refused} == {429}
     assert all(headers["retry-after"] == "1" for _, headers, _ in refused)
-    assert gate.open == gate.queue.waiting == 0
+    until(lambda: gate.open == gate.queue.waiting == 0)

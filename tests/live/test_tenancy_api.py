@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.live.desk import Api, api, tenancy_of
+from tests.live.desk import Api, api
 
 from aigrid.live.paths import GridPaths, read_secret
 from aigrid.live.tenancy import digest_of
@@ -43,7 +43,7 @@ def test_rotated_key_stands_for_the_overlap_beside_the_new_one(api: Api) -> None
 def test_rotating_the_default_key_changes_what_env_prints(api: Api, tmp_path: Path) -> None:
     _, new = api.call("POST", "/keys/key-default/rotate", {"overlap_s": 0})
     assert read_secret(GridPaths(tmp_path).api_key) == new["key"]
-    tenancy_of(GridPaths(tmp_path), url=api.url)  # the next start knows it
+    api.reopen()  # the next start knows it
     assert len(api.call("GET", "/keys?tenant=default")[1]) == 2
 
 

@@ -106,6 +106,27 @@ def test_a_server_that_dies_is_left_alone_and_found_again(tmp_path: Path) -> Non
         server.kill()
 
 
+def test_what_is_in_use_when_a_database_is_closed_ends_with_its_transaction(
+    postgres_url: str,
+) -> None:
+    database, watching = Database(postgres_url), Database(postgres_url)
+    prepare(database, FIRST)
+    with database.transaction() as connection:
+        number = connection.scalar(text("select pg_backend_pid()"))
+        database.close()
+        connection.execute(THING.insert().values(name="a", size=1))
+    assert names(watching) == ["a"]
+    deadline_s = time.monotonic() + 10.0
+    asked = text("select count(*) from pg_stat_activity where pid = :number")
+    while True:
+        with watching.transaction() as connection:
+            if not connection.scalar(asked, {"number": number}):
+                break
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    watching.close()
+
+
 def test_a_server_that_takes_connections_and_says_nothing_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from aigrid.core.errors import UnavailableError
 from aigrid.live.client import ControlClient
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 PERIOD_S = 0.1
 GATEWAY_TIMEOUT_S = 2.0
 

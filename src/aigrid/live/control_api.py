@@ -26,10 +26,11 @@ from aigrid.core.errors import (
 from aigrid.core.events import SiteLeft
 from aigrid.live import billing_api, refusals, reports, server, status, tenancy_api
 from aigrid.live.control_metrics import registry_of
-from aigrid.live.control_plane import ControlPlane, SiteDoor
+from aigrid.live.control_plane import ControlPlane
 from aigrid.live.fabric.link import Kind
 from aigrid.live.guesses import Guesses
 from aigrid.live.metrics import page
+from aigrid.live.site_record import SiteDoor
 from aigrid.live.tenancy import Caller
 from aigrid.store.served import registry_app
 

@@ -15,7 +15,8 @@ from prometheus_client.core import (
 
 from aigrid.core.state import STATUS_NAMES, UP
 from aigrid.live import metrics, status
-from aigrid.live.control_plane import ControlPlane, restarts
+from aigrid.live.control_plane import ControlPlane
+from aigrid.live.paths import restarts
 
 
 def registry_of(plane: ControlPlane) -> CollectorRegistry:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import ssl
 import threading
 import time
@@ -12,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from aigrid.control.orchestrator import Orchestrator
 from aigrid.control.policy import Policy
@@ -28,6 +27,7 @@ from aigrid.live.paths import GridPaths
 from aigrid.live.recorder import Recorder
 from aigrid.live.records import Records, wait_for_records
 from aigrid.live.server import every
+from aigrid.live.site_record import SiteDoor, SiteRecord
 from aigrid.live.tenancy import Tenancy
 from aigrid.live.world import LiveWorld
 from aigrid.store.store import Store
@@ -56,29 +56,6 @@ class Tokens:
                 "the token is missing or not this grid's",
                 next_step="run the command with the --data directory of the grid",
             )
-
-
-@dataclass(slots=True)
-class SiteRecord:
-    """What only the live grid knows of a site: where it answers, and who it is."""
-
-    url: str
-    pid: int
-    incarnation: str
-    kind: str
-    region: str
-    parent: str
-    operator: str
-
-
-class SiteDoor(Protocol):
-    """Lets sites of other machines in; see `live.wide.door.Door`."""
-
-    def invite(self, site: str, for_s: float) -> str:
-        """A token by which one site joins once."""
-
-    def dismiss(self, site: str) -> None:
-        """Let a site's certificate count no longer."""
 
 
 @dataclass(slots=True)
@@ -393,12 +370,3 @@ def _call(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
     """Run `action` on the loop; at shutdown the loop may be gone, and nobody waits any more."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(action)
-
-
-def restarts(paths: GridPaths) -> dict[str, int]:
-    """How often the supervisor restarted each process, from its status file."""
-    try:
-        counts: dict[str, int] = json.loads((paths.run / "restarts.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return counts

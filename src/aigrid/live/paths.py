@@ -198,3 +198,12 @@ def write_aside(path: Path, content: bytes, mode: int = 0o644) -> None:
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
     """`write_aside` for a JSON value."""
     write_aside(path, json.dumps(value, indent=1).encode() + b"\n", mode)
+
+
+def restarts(paths: GridPaths) -> dict[str, int]:
+    """How often the supervisor restarted each process, from its status file."""
+    try:
+        counts: dict[str, int] = json.loads((paths.run / "restarts.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return counts

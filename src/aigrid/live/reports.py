@@ -17,7 +17,8 @@ from aigrid.core.events import (
     SiteUnreachable,
 )
 from aigrid.core.site import Site
-from aigrid.live.control_plane import ControlPlane, SiteRecord
+from aigrid.live.control_plane import ControlPlane
+from aigrid.live.site_record import SiteRecord
 
 
 class _Report(BaseModel):

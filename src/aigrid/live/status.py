@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from aigrid.core.state import HOLD_NAMES, NO_VERSION, STATUS_NAMES, GridState
-from aigrid.live.control_plane import ControlPlane, restarts
+from aigrid.live.control_plane import ControlPlane
+from aigrid.live.paths import restarts
 
 
 def grid_status(plane: ControlPlane) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from aigrid.store.store import Store
 
 STOP_S = 3.5
 WATCH_S = 0.1
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 240.0  # the first start compiles kernels: over a minute on busy cores
 RESTART_PAUSE_S = 0.2
 RESTART_PAUSE_MAX_S = 10.0
 STEADY_S = 10.0

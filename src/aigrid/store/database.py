@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,30 @@ def _served(url: DatabaseUrl) -> Engine:
             raise
         return connection
 
+    _end_with_their_pool(engine)
     return engine
+
+
+def _end_with_their_pool(engine: Engine) -> None:
+    """Close what was in use when connections were let go of, as soon as it is handed back.
+
+    By itself, SQLAlchemy leaves those to whoever collects the garbage of their pool.
+    """
+    pools = count()
+    now = [next(pools)]
+
+    @event.listens_for(engine, "engine_disposed")
+    def disposed(_: Engine) -> None:
+        now[0] = next(pools)
+
+    @event.listens_for(engine, "connect")
+    def connected(_: Any, record: Any) -> None:
+        record.info["pool"] = now[0]
+
+    @event.listens_for(engine, "checkin")
+    def handed_back(_: Any, record: Any) -> None:
+        if record.info.get("pool") != now[0]:
+            record.invalidate()
 
 
 def _close(connection: Any) -> None:
