@@ -35,6 +35,8 @@ def test_an_upstream_package_holds_the_path_of_the_key_and_not_the_key(tmp_path:
     assert not any(b"sk-secret" in p.read_bytes() for p in store.rglob("*") if p.is_file())
     assert publish_upstream(store, "guest", "http://127.0.0.1:9/v1", "big", key) == ref
     assert publish_upstream(store, "guest", "http://127.0.0.1:8/v1", "big", key) != ref
+    vectors = publish_upstream(store, "guest", "http://127.0.0.1:9/v1", "big", key, "embed")
+    assert vectors != ref and Store(store).show(vectors).spec.kind == "embed"
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host/v1", "http://"])

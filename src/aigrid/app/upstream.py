@@ -18,7 +18,9 @@ MEMORY_MB = 16
 COMPUTE_CORES = 0.1
 
 
-def publish_upstream(store: Path, name: str, url: str, model: str, key_file: Path | None) -> str:
+def publish_upstream(
+    store: Path, name: str, url: str, model: str, key_file: Path | None, kind: str = "chat"
+) -> str:
     """Publish a package that forwards to a server; answers its reference.
 
     Its version follows from its content, so that another address is another version. The package
@@ -30,6 +32,7 @@ def publish_upstream(store: Path, name: str, url: str, model: str, key_file: Pat
         url: base URL, ending where `/chat/completions` would follow.
         model: the model's name over there.
         key_file: a file on the site that holds the key; None for none.
+        kind: of the service, `chat` or `embed`.
 
     Raises:
         ConfigurationError: not an HTTP address, or no such key file.
@@ -49,7 +52,8 @@ def publish_upstream(store: Path, name: str, url: str, model: str, key_file: Pat
     base, _, version = name.partition(":")
     spec = ServiceSpec(
         name=base,
-        version=version or _version(target),
+        version=version or _version(target, kind),
+        kind=kind,
         engine="upstream",
         footprint=Footprint(MEMORY_MB, COMPUTE_CORES),
         upstream=target,
@@ -87,6 +91,7 @@ def grant(paths: GridPaths, url: str, key_file: Path | None, *, private: bool) -
     rules.check(UpstreamTarget(base_url, "", key))
 
 
-def _version(target: UpstreamTarget) -> str:
-    content = "\n".join((target.base_url, target.model, target.key_file))
+def _version(target: UpstreamTarget, kind: str) -> str:
+    parts = [target.base_url, target.model, target.key_file]
+    content = "\n".join(parts if kind == "chat" else [*parts, kind])
     return "upstream-" + hashlib.sha256(content.encode()).hexdigest()[:12]

@@ -28,6 +28,13 @@ OCI = "oci://"
     is_flag=True,
     help="Grant the sites of this machine the upstream server's address, though it is not public.",
 )
+@click.option(
+    "--kind",
+    type=click.Choice(["chat", "embed"]),
+    default="chat",
+    show_default=True,
+    help="What the model at the upstream server makes: text, or embeddings.",
+)
 @canary_options
 @grid_options
 def deploy(
@@ -38,6 +45,7 @@ def deploy(
     model: str | None,
     key_file: Path | None,
     allow_private: bool,
+    kind: str,
     **canary: float | None,
 ) -> None:
     """Serve a package.
@@ -49,17 +57,23 @@ def deploy(
     by errors, times to first token and evaluation card. Returns when that is decided; exits with
     1 if it was rolled back.
     """
+    from aigrid.app.upstream import grant, publish_upstream
     from aigrid.live.client import ControlClient
+    from aigrid.live.paths import GridPaths
 
     client = ControlClient(setup.data)
     client.grid()
-    if upstream is None and (model or key_file or allow_private):
-        raise ConfigurationError("--model, --key-file, --allow-private are for an upstream server",
-                                 next_step="add --upstream URL")  # fmt: skip
+    if upstream is None and (model or key_file or allow_private or kind != "chat"):
+        raise ConfigurationError(
+            "--model, --key-file, --allow-private, --kind are for an upstream server",
+            next_step="add --upstream URL",
+        )
     reference = package
     if upstream is not None:
-        reference = _package_upstream(
-            setup, package, upstream, model, key_file, private=allow_private
+        paths = GridPaths(setup.data)
+        grant(paths, upstream, key_file, private=allow_private)
+        reference = publish_upstream(
+            paths.store, package, upstream, model or package, key_file, kind
         )
     elif package.startswith(OCI):
         reference = _pull(setup, package)
@@ -71,17 +85,6 @@ def deploy(
         _wait(client, service)
     ending = "deployed" if no_wait else "served"
     show(setup, service, f"{service['name']}:{service['version']} is {ending}")
-
-
-def _package_upstream(
-    setup: Setup, name: str, url: str, model: str | None, key_file: Path | None, *, private: bool
-) -> str:
-    from aigrid.app.upstream import grant, publish_upstream
-    from aigrid.live.paths import GridPaths
-
-    paths = GridPaths(setup.data)
-    grant(paths, url, key_file, private=private)
-    return publish_upstream(paths.store, name, url, model or name, key_file)
 
 
 def _pull(setup: Setup, reference: str) -> str:

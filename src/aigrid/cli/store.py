@@ -134,6 +134,10 @@ def _described(known: Shown) -> str:
 
 def _evaluation_line(card: dict[str, Any]) -> str:
     """The card's headline figure, whatever else stands in it."""
+    cosine = card.get("cosine")
+    if isinstance(cosine, dict):
+        agrees = f"cosine {cosine['mean']:.4f} to the checkpoint, {cosine['least']:.4f} at least"
+        return f"{agrees}, over {card.get('texts')} texts"
     held = card.get("held_out", {})
     figure, interval = held.get("bits_per_byte"), held.get("interval_95")
     if not isinstance(figure, float) or not isinstance(interval, list):

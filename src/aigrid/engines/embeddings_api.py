@@ -138,8 +138,10 @@ def read_answer(body: bytes, job: EmbeddingJob) -> Embeddings:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise _unreadable(str(error)) from error
     indices = sorted(row.index for row in answer.data)
-    if indices != list(range(len(job.inputs))) or not np.isfinite(vectors).all():
-        raise _unreadable(f"{len(indices)} vectors for {len(job.inputs)} inputs, or no numbers")
+    if indices != list(range(len(job.inputs))):
+        raise _unreadable(f"{len(indices)} vectors for {len(job.inputs)} inputs")
+    if not vectors.size or not np.isfinite(vectors).all():
+        raise _unreadable("a vector is empty, or one of its numbers is none")
     if job.dimensions not in (None, vectors.shape[1]):
         raise _unreadable(f"{vectors.shape[1]} dimensions, {job.dimensions} were asked for")
     return Embeddings(vectors, max(0, answer.usage.prompt_tokens))
@@ -160,7 +162,8 @@ def _as_base64(vector: Vectors) -> str:
 def _as_vector(given: list[float] | str) -> NDArray[np.float32]:
     if isinstance(given, str):  # some servers send nothing else
         return np.frombuffer(base64.b64decode(given, validate=True), _FLOATS).astype(np.float32)
-    return np.asarray(given, np.float32)
+    with np.errstate(over="ignore"):  # what is too large for a float32 is found out later
+        return np.asarray(given, np.float32)
 
 
 def _short(value: Any) -> str:

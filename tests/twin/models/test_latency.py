@@ -9,7 +9,7 @@ import pytest
 
 from aigrid.twin.models.batches import batch, place_wait_cdf
 from aigrid.twin.models.latency import tpot_cdf, ttft_cdf
-from aigrid.twin.models.lengths import CONVERSATION_GENERATED, CONVERSATION_PROMPT
+from aigrid.twin.models.lengths import CONVERSATION_GENERATED, CONVERSATION_PROMPT, fixed
 from aigrid.twin.models.queues import Stream
 from aigrid.twin.models.service import Service, ServiceCost
 
@@ -176,3 +176,15 @@ def test_one_place_is_a_queue_of_one() -> None:
     state = batch(single, SERVICE, 1.0, 0.05)
     assert state.mean_batch <= 1.0
     assert len(state.states) == 4
+
+
+def test_an_embedding_is_served_as_fast_as_prefills_are() -> None:
+    embeds = replace(SERVICE, prompt_tokens=fixed(500.0), generated_tokens=fixed(0.0))
+    cost = replace(COST, step_fixed_s=1e-9, step_sequence_s=0.0)
+    prefill_s = cost.prefill_fixed_s + 500 * cost.prefill_s_per_token
+    state = batch(cost, embeds, 1.0, 0.5 / prefill_s)
+    assert state.rate == pytest.approx(0.5 / prefill_s)
+    assert state.prefill_busy == pytest.approx(0.5, rel=1e-6)
+    assert state.busy < 1e-6 and state.blocked == 0.0
+    over = batch(cost, embeds, 1.0, 2.0 / prefill_s)
+    assert over.rate == pytest.approx(1.0 / prefill_s, rel=0.01)

@@ -102,3 +102,17 @@ def test_a_part_that_is_not_on_the_sheet_is_refused_by_name() -> None:
         known("abacus")
     assert at_bits(known("h100"), 16).flop_per_s == known("h100").flop_per_s / 2
     assert all(device.source for device in SHEET.values())
+
+
+def test_an_embedding_costs_its_prefill_and_no_decode() -> None:
+    """No promise a token makes its batch smaller, and no step takes anything of the device."""
+    embeds = replace(
+        SERVICE, generated_tokens=fixed(0.0), kv_bytes_per_token=0.0, tpot_slo_ms=0.001
+    )
+    cost = roofline.service_cost(embeds, known("l40s"))
+    prefill = cost.prefill_fixed_s + 1000 * cost.prefill_s_per_token
+    assert cost.places == embeds.max_batch
+    assert cost.work_s == pytest.approx(prefill, rel=1e-12)
+    one_token = roofline.service_cost(replace(embeds, generated_tokens=fixed(1.0)), known("l40s"))
+    assert one_token.work_s > cost.work_s + 1e-3
+    assert cost.memory_gb == pytest.approx(embeds.weight_bytes / 1e9)

@@ -117,7 +117,7 @@ def batch(
         other_prefill: share of the time that other services' prefills take.
     """
     prefill = float(prefill_samples_s(cost, service.prompt_tokens, spared).mean()) / share
-    tokens = service.generated_tokens.mean
+    tokens = service.generated_tokens.mean if service.decodes else 1.0
     line = int(queue_limit * cost.places)
     low, high = 0.0, min(rate, 0.999 * max(1.0 - other_prefill, 0.001) / prefill)
     let_in = high

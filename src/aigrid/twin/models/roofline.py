@@ -19,6 +19,8 @@ from aigrid.twin.models.service import Service, ServiceCost
 GB = 1e9
 # Activations, the runtime and fragmentation take the rest; vLLM's default is the same 0.9.
 USABLE_MEMORY = 0.9
+# A step of a service that never decodes: next to nothing, and no division by zero.
+NO_STEP_S = 1e-9
 
 
 def weights_read(service: Service, batch: float) -> float:
@@ -80,7 +82,11 @@ def places(
         return 0
     most = service.max_batch if each == 0 else min(service.max_batch, int(spare / each))
     lasting = most
-    while lasting > 1 and step_s(service, device, lasting, devices) * 1e3 > service.tpot_slo_ms:
+    while (
+        service.decodes
+        and lasting > 1
+        and step_s(service, device, lasting, devices) * 1e3 > service.tpot_slo_ms
+    ):
         lasting -= 1
     return lasting
 
@@ -147,6 +153,8 @@ def _prefill_line(service: Service, device: Device, devices: float) -> tuple[flo
 
 
 def _step_line(service: Service, device: Device, devices: float, room: int) -> tuple[float, float]:
+    if not service.decodes:
+        return NO_STEP_S, 0.0
     one = step_s(service, device, 1, devices) * devices
     if room == 1:
         return one, 0.0

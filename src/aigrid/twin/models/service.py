@@ -48,7 +48,8 @@ class Service:
         bytes_per_weight: 1 for FP8 and int8, 2 for BF16.
         kv_bytes_per_token: KV cache of one token of one sequence.
         prompt_tokens: of a request.
-        generated_tokens: of a request; 1 for embeddings, vision and control loops.
+        generated_tokens: of a request; 1 for vision and control loops, 0 for embeddings, which
+            have a prefill and no decode.
         shared_prefix_tokens: mean part of a prompt that an earlier request of the same session or
             tenant left in the site's KV cache, where the site has kept it.
         residency: probability that the prefix is still there, when the request comes to the site
@@ -85,6 +86,11 @@ class Service:
     kinds: tuple[str, ...] = ()
     max_batch: int = 64
     attention_flop: float = 0.0
+
+    @property
+    def decodes(self) -> bool:
+        """Whether any answer has a decode step."""
+        return self.generated_tokens.mean > 0.0
 
     @property
     def weight_bytes(self) -> float:
