@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aigrid.engines import openai_api
+from aigrid.engines import openai_api, responses_api
 from aigrid.live.refusals import STATUSES, ErrorBody
 
 PATH = "/openapi.json"
@@ -18,6 +18,12 @@ PATH = "/openapi.json"
 BODIES: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": openai_api.ChatRequest,
     "/v1/completions": openai_api.CompletionRequest,
+    responses_api.PATH: responses_api.ResponsesRequest,
+}
+NEUTRAL: dict[type[BaseModel], dict[str, tuple[Any, ...]]] = {
+    openai_api.ChatRequest: openai_api.NEUTRAL,
+    openai_api.CompletionRequest: openai_api.NEUTRAL,
+    responses_api.ResponsesRequest: responses_api.NEUTRAL,
 }
 OPEN = ("/v1/health/live", "/v1/health/ready", "/metrics", PATH)
 # Read before its type is checked: a text stands for a list of one, a prompt is a text or token ids.
@@ -102,14 +108,24 @@ def _schema_of(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any
 def _schema(body: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
     """The model's schema, with what its validators and the neutral parameters let in as well."""
     made = _schema_of(body, schemas)
-    for name, values in openai_api.NEUTRAL.items():
+    for name, values in NEUTRAL.get(body, {}).items():
         made["properties"].setdefault(name, {"enum": [None, *values]})
-    made["properties"]["stop"] = {"anyOf": [_TEXT | {"minLength": 1}, made["properties"]["stop"]]}
+    _also(made["properties"], "stop", _TEXT | {"minLength": 1})
+    _also(made["properties"], "input", _TEXT)
     if "prompt" in made["properties"]:
         made["properties"]["prompt"] = {"anyOf": [_TEXT, _TOKENS]}
     for inner in schemas.values():
-        content = inner.get("properties", {}).get("content")
-        if content is not None and content.get("type") == "array":
-            inner["properties"]["content"] = {"anyOf": [_TEXT, content]}
+        for name in ("content", "output"):
+            _also(inner.get("properties", {}), name, _TEXT)
     schemas[body.__name__] = made
     return {"$ref": f"#/components/schemas/{body.__name__}"}
+
+
+def _also(properties: dict[str, Any], name: str, other: dict[str, Any]) -> None:
+    """Let a text stand for a list."""
+    made = properties.get(name)
+    if made is None:
+        return
+    kinds = made.pop("anyOf", None) or [made]
+    if other not in kinds and any(kind.get("type") == "array" for kind in kinds):
+        properties[name] = {"anyOf": [other, *kinds]}
