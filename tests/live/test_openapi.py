@@ -99,11 +99,13 @@ def test_the_gateway_keeps_its_document_whatever_is_asked(gateway: Rig) -> None:
 
 def test_the_gateways_document_describes_all_that_it_serves(gateway: Rig) -> None:
     told = described(gateway)
-    for path in ("/v1/chat/completions", "/v1/completions"):
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses"):
         body = told["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         name = body["schema"]["$ref"].rpartition("/")[2]
         schema = told["components"]["schemas"][name]
         assert schema["additionalProperties"] is False and "model" in schema["required"]
+    chat = told["components"]["schemas"]["ChatRequest"]["properties"]
+    assert {"tools", "tool_choice", "response_format", "n"} <= set(chat)
     assert {"/v1/models", "/v1/models/{name}", "/metrics", "/openapi.json"} <= set(told["paths"])
     text = json.dumps(told)
     assert GRID_TOKEN not in text and KEY not in text

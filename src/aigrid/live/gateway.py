@@ -40,6 +40,7 @@ from aigrid.live.quotas import Holder
 from aigrid.live.request_log import RequestLog
 from aigrid.live.route_mirror import RouteMirror
 from aigrid.live.tracing import NOWHERE, Telemetry, describe, web
+from aigrid.live.translation import Wish, read_wish
 from aigrid.live.wide.certificates import Identity
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class Gateway:
                 Route("/v1/chat/completions", self.complete, methods=["POST"]),
                 Route("/v1/completions", self.complete, methods=["POST"]),
                 Route("/v1/embeddings", self.embed, methods=["POST"]),
+                Route("/v1/responses", self.complete, methods=["POST"]),
                 Route("/v1/models", self.models),
                 Route("/v1/models/{name:path}", self.model),
                 Route("/v1/health/live", self.live),
@@ -170,20 +172,20 @@ class Gateway:
         return await self.complete(request)
 
     async def complete(self, request: Request) -> Response:
-        """Chat and text completions, streamed or whole."""
+        """Chat and text completions and responses, streamed or whole."""
         span = tracing.of(request.scope)
         with span.begin("door"):
             holder = self._authenticate(request)
             body = await server.read_body(request, self.settings.limits.body_bytes)
-            service, stream = openai_api.peek(body)
-            path = request.scope["path"]
-            kinds.check(path, service, self._of(service, "kind"))
+            wish = read_wish(request.scope["path"], body)
+            service, stream = openai_api.peek(wish.body)
+            kinds.check(wish.path, service, self._of(service, "kind"))
             self.metering.log.check()
-            passed = self.door.enter(holder, kinds.ask_of(path, service, stream, body))
+            passed = self.door.enter(holder, kinds.ask_of(wish.path, service, stream, wish.body))
         attempt = Attempt(
             request_id=f"req-{os.urandom(16).hex()}",
-            path=path,
-            body=body,
+            path=wish.path,
+            body=wish.body,
             service=service,
             stream=stream,
             origin=request.headers.get("x-aigrid-origin", "*"),
@@ -196,10 +198,10 @@ class Gateway:
         key = request.headers.get(idempotency.HEADER)
         try:
             if key is None:
-                answer = await self._execute(request, attempt, passed)
+                answer = wish.answer(await self._execute(request, attempt, passed))
                 response = _respond(request, attempt, answer)
             else:
-                response = await self._once(request, attempt, passed, key)
+                response = await self._once(request, attempt, passed, wish, key)
         except BaseException:
             passed.refund()
             raise
@@ -220,9 +222,11 @@ class Gateway:
                 await passed.turn()
         return await self.forwarder.send(attempt)
 
-    async def _once(self, request: Request, attempt: Attempt, passed: Pass, key: str) -> Response:
+    async def _once(
+        self, request: Request, attempt: Attempt, passed: Pass, wish: Wish, key: str
+    ) -> Response:
         """Execute a request, or say again what was said to it."""
-        asked = attempt.path.encode() + b"\n" + attempt.body
+        asked = request.scope["path"].encode() + b"\n" + attempt.body
         owner = passed.holder.digest
         claimed = self.idempotency.claim(owner, key, asked, attempt.request_id)
         claim = await while_here(request.scope, claimed)
@@ -231,7 +235,7 @@ class Gateway:
             passed.refund()
             return _replay(request, attempt, claim.kept)
         try:
-            answer = await self._execute(request, attempt, passed)
+            answer = wish.answer(await self._execute(request, attempt, passed))
             if isinstance(answer, StreamedAnswer):
                 watched = replace(answer, chunks=self.idempotency.watched(claim, answer))
                 return _respond(request, attempt, watched)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aigrid.engines import embeddings_api, openai_api
+from aigrid.engines import embeddings_api, openai_api, responses_api
 from aigrid.engines.embedding import INPUTS_LIMIT
 from aigrid.live.refusals import STATUSES, ErrorBody
 
@@ -20,8 +20,14 @@ BODIES: dict[str, type[BaseModel]] = {
     "/v1/chat/completions": openai_api.ChatRequest,
     "/v1/completions": openai_api.CompletionRequest,
     embeddings_api.PATH: embeddings_api.EmbeddingRequest,
+    responses_api.PATH: responses_api.ResponsesRequest,
 }
-STREAMED = ("/v1/chat/completions", "/v1/completions")
+NEUTRAL: dict[type[BaseModel], dict[str, tuple[Any, ...]]] = {
+    openai_api.ChatRequest: openai_api.NEUTRAL,
+    openai_api.CompletionRequest: openai_api.NEUTRAL,
+    responses_api.ResponsesRequest: responses_api.NEUTRAL,
+}
+STREAMED = ("/v1/chat/completions", "/v1/completions", responses_api.PATH)
 OPEN = ("/v1/health/live", "/v1/health/ready", "/metrics", PATH)
 # Read before its type is checked: a text stands for a list of one, a prompt is a text or token ids.
 _TEXT = {"type": "string"}
@@ -109,7 +115,7 @@ def _schema(body: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
     if body is embeddings_api.EmbeddingRequest:
         made["properties"]["input"] = {"anyOf": [*_ONE, _several(_ONE)]}
     else:
-        _let_in(made, schemas)
+        _let_in(body, made, schemas)
     schemas[body.__name__] = made
     return {"$ref": f"#/components/schemas/{body.__name__}"}
 
@@ -120,13 +126,24 @@ def _several(kinds: list[dict[str, Any]]) -> dict[str, Any]:
     return {"anyOf": [{"type": "array", "items": kind, **limits} for kind in kinds]}
 
 
-def _let_in(made: dict[str, Any], schemas: dict[str, Any]) -> None:
-    for name, values in openai_api.NEUTRAL.items():
+def _let_in(body: type[BaseModel], made: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """What validators and the neutral parameters let in as well."""
+    for name, values in NEUTRAL.get(body, {}).items():
         made["properties"].setdefault(name, {"enum": [None, *values]})
-    made["properties"]["stop"] = {"anyOf": [_TEXT | {"minLength": 1}, made["properties"]["stop"]]}
+    _also(made["properties"], "stop", _TEXT | {"minLength": 1})
+    _also(made["properties"], "input", _TEXT)
     if "prompt" in made["properties"]:
         made["properties"]["prompt"] = {"anyOf": [_TEXT, _TOKENS]}
     for inner in schemas.values():
-        content = inner.get("properties", {}).get("content")
-        if content is not None and content.get("type") == "array":
-            inner["properties"]["content"] = {"anyOf": [_TEXT, content]}
+        for name in ("content", "output"):
+            _also(inner.get("properties", {}), name, _TEXT)
+
+
+def _also(properties: dict[str, Any], name: str, other: dict[str, Any]) -> None:
+    """Let a text stand for a list."""
+    made = properties.get(name)
+    if made is None:
+        return
+    kinds = made.pop("anyOf", None) or [made]
+    if other not in kinds and any(kind.get("type") == "array" for kind in kinds):
+        properties[name] = {"anyOf": [other, *kinds]}
