@@ -84,7 +84,7 @@ def roll_out(
     row = client.start_rollout(reference, plan)
     if wait:
         row = _follow(client, row["service"])
-    show(setup, row, _sentence(row))
+    show(setup, row, sentence(row))
     if row["phase"] == "rolled_back":
         click.get_current_context().exit(ROLLED_BACK)
 
@@ -110,7 +110,8 @@ def _follow(client: ControlClient, name: str) -> dict[str, Any]:
         time.sleep(LOOK_S)
 
 
-def _sentence(row: dict[str, Any]) -> str:
+def sentence(row: dict[str, Any]) -> str:
+    """How a rollout stands, or ended, and why."""
     name = f"{row['service']}:{row['version']}"
     if row["phase"] == "promoted":
         return f"{name} is promoted: {row['reason']}"
@@ -152,7 +153,7 @@ def show_rollout(setup: Setup, name: str | None) -> None:
 
 
 def _lines(row: dict[str, Any]) -> list[str]:
-    said = [_sentence(row)]
+    said = [sentence(row)]
     for which, version in (("new", row["version"]), ("old", row["old_version"])):
         if figures := row.get(which):
             said.append(f"  {which} {version}: {_figures(figures)}")

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from aigrid.cli.rollout import sentence
 from aigrid.core.site import SITE_KINDS
 
 BAR_CELLS = 10
@@ -28,7 +29,8 @@ def status_view(status: dict[str, Any], columns: int = WIDE_COLUMNS) -> Renderab
     """
     failed = [_failure(site, replica) for site, replica in _failed(status)]
     sites = _sites(status["sites"], is_wide=columns >= WIDE_COLUMNS)
-    return Group(_headline(status), "", sites, "", _services(status), *failed)
+    trials = [Text(sentence(row)) for row in status.get("rollouts", [])]
+    return Group(_headline(status), "", sites, "", _services(status), *trials, *failed)
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:

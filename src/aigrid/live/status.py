@@ -19,6 +19,7 @@ def grid_status(plane: ControlPlane) -> dict[str, Any]:
         "recording": str(plane.recorder.path),
         "sites": sites,
         "services": service_rows(plane, sites),
+        "rollouts": [row for row in plane.rollouts.rows() if not row["retired"]],
         "gateway": _gateway(plane),
     }
 

@@ -265,10 +265,16 @@ def _not_allowed(
 ) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
     wrong = np.zeros_like(named)
     for row, column in np.argwhere(named).tolist():
-        package = look.memory.deployed.get(table.services[column])
+        package = _routed(look, table, table.services[column])
         site = look.grid.world.sites.get(table.sites[row])
         wrong[row, column] = package is None or site is None or not may_run(package, site)
     return wrong
+
+
+def _routed(look: Look, table: RoutingTable, service: str) -> SimulatedPackage | None:
+    """What requests for a row of the table are answered with."""
+    beside = next((track for track in table.tracks if track.beside == service), None)
+    return look.package(beside.digest) if beside else look.memory.deployed.get(service)
 
 
 RULES: tuple[Check, ...] = (

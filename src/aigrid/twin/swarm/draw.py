@@ -12,6 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from aigrid.control.policy import Policy
+from aigrid.control.rollouts import SETTLE_S
+from aigrid.core.rollout import RolloutPlan
 from aigrid.core.site import Cell, Site
 from aigrid.radio.profile import ConstantLoad
 from aigrid.radio.topology import PlannedSite
@@ -22,15 +24,15 @@ from aigrid.twin.swarm.trial import Trial, calm_s, fault_end_s, recovery_limit_s
 MOST_SITES = 40
 MOST_REQUESTS_PER_S = 6.0
 WARM_S = 8.0
-_SWARM = 0x5A11
+_SWARM, _CANARY = 0x5A11, 0xCA4A
 T = TypeVar("T")
 
 
 class Chance:
     """A generator with the few ways of drawing that are needed here."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(np.random.SeedSequence([seed, _SWARM]))
+    def __init__(self, seed: int, purpose: int = _SWARM) -> None:
+        self.rng = np.random.default_rng(np.random.SeedSequence([seed, purpose]))
 
     def between(self, low: float, high: float) -> float:
         """Evenly."""
@@ -63,9 +65,10 @@ def draw(seed: int) -> Trial:
     window_s = chance.scale(10.0, 110.0)
     healed_s = WARM_S + window_s
     deployments = _deployments(chance, packages, window_s)
+    packages, deployments = _canaries(seed, packages, deployments)
     demand = _demand(chance, sites, packages, physics)
     faults = draw_faults(chance, sites, packages, demand, (WARM_S, healed_s))
-    healed_s = max([WARM_S, *map(fault_end_s, faults), *(d.at_s for d in deployments)])
+    healed_s = max([WARM_S, *map(fault_end_s, faults), *map(_over_s, deployments)])
     scenario = Scenario(
         name=f"swarm-{seed}",
         sites=sites,
@@ -245,6 +248,37 @@ def _deployments(
         found = [d for d in found if d.at_s < at_s or not d.deploy.startswith(gone)]
         found.append(Deployment(at_s=at_s, undeploy=gone))
     return tuple(sorted(found, key=lambda deployment: deployment.at_s))
+
+
+def _canaries(
+    seed: int, packages: tuple[SimulatedPackage, ...], deployments: tuple[Deployment, ...]
+) -> tuple[tuple[SimulatedPackage, ...], tuple[Deployment, ...]]:
+    """Half of the second versions are tried on a part of the requests first; half of these fail.
+
+    Drawn apart from all else, so that it moves nothing else.
+    """
+    chance, bad, found = Chance(seed, _CANARY), set[str](), list[Deployment]()
+    for deployment in deployments:
+        if deployment.deploy.endswith(":2") and chance.hits(0.5):
+            plan = RolloutPlan(
+                share=chance.between(0.1, 0.6),
+                min_requests=chance.whole(5, 20),
+                min_s=chance.between(0.0, 5.0),
+                limit_s=chance.between(8.0, 30.0),
+                keep_s=chance.between(0.0, 10.0),
+            )
+            deployment = deployment.model_copy(update={"canary": plan})
+            bad |= {deployment.deploy} if chance.hits(0.5) else set()
+        found.append(deployment)
+    failing = {"fails": 1.0}
+    stored = (p.model_copy(update=failing) if p.reference in bad else p for p in packages)
+    return tuple(stored), tuple(found)
+
+
+def _over_s(deployment: Deployment) -> float:
+    """When what a deployment sets off is decided, and the losing version has gone."""
+    plan = deployment.canary
+    return deployment.at_s + (plan.limit_s + plan.keep_s + SETTLE_S if plan else 0.0)
 
 
 def _demand(

@@ -12,6 +12,7 @@ from aigrid.core.events import (
     Command,
     Event,
     Heartbeat,
+    RolloutMoved,
     ServiceDeployed,
     ServiceUndeployed,
     SiteJoined,
@@ -126,6 +127,9 @@ class Look:
             memory.deployed[event.service] = self.package(event.digest)
         elif isinstance(event, ServiceUndeployed):
             memory.deployed.pop(event.service, None)
+        for moved in commands:
+            if isinstance(moved, RolloutMoved) and moved.phase == "promoted":
+                memory.deployed[moved.service] = world.wanted[moved.service]
         self._note_able()
 
     def _note_able(self) -> None:
