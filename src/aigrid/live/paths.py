@@ -99,6 +99,11 @@ class GridPaths:
         """Key and certificate of the grid's certificate authority."""
         return self.data / "secrets" / "authority"
 
+    @property
+    def fabric_authority(self) -> Path:
+        """The secret out of which the keys of a NATS server's operator and accounts are made."""
+        return self.data / "secrets" / "fabric"
+
     def identity(self, process: str) -> Path:
         """Key and certificate of one of this machine's processes."""
         return self.data / "secrets" / f"identity-{process}"
