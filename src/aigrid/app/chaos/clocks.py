@@ -12,8 +12,8 @@ from pathlib import Path
 
 LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 MISSING = "libfaketime is not installed (Debian: apt-get install faketime)"
-# Debian's libfaketime 0.9.10 takes a sleep until a monotonic moment, as Python's is, for one until a
-# wall-clock time: it is refused (EINVAL). A `select` of nothing sleeps for a span.
+# Debian's libfaketime 0.9.10 takes a sleep until a monotonic moment, as Python's is, for one until
+# a wall-clock time: it is refused (EINVAL). A `select` of nothing sleeps for a span.
 CUSTOMISE = """import select
 import time
 
