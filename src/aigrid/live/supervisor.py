@@ -23,7 +23,7 @@ from aigrid.live import logs, run_log, server
 from aigrid.live.client import ControlClient
 from aigrid.live.fabric import Fabric, check
 from aigrid.live.machine_log import MachineLog
-from aigrid.live.paths import cache_folder, read_secret, write_json
+from aigrid.live.paths import cache_home, read_secret, write_json
 from aigrid.live.settings import GridSettings
 from aigrid.radio.profile import DailyLoad
 from aigrid.radio.topology import PlannedSite
@@ -214,7 +214,7 @@ class Supervisor:
                 "cell": to_plain(cell),
                 "counters": str(paths.counters(plan.site.name, cell.name)),
                 "profile": (plan.profile or DailyLoad(kind="daily")).model_dump(mode="json"),
-                "cache_dir": str(cache_folder() / "kernels"),
+                "cache_dir": str(cache_home(self.settings.data) / "aigrid" / "kernels"),
                 "cell_id": number,
                 "seed": number,
                 "protection": self.settings.protection,
@@ -253,7 +253,11 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, **self.environment(child.name)},
+                env={
+                    **os.environ,
+                    "XDG_CACHE_HOME": str(cache_home(self.settings.data).absolute()),
+                    **self.environment(child.name),
+                },
             )
         child.started_s = time.monotonic()
 
