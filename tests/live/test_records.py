@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from aigrid.core.errors import (
     AuthenticationError,
@@ -16,9 +17,10 @@ from aigrid.core.tenancy import Grant, Tenant, Usage
 from aigrid.live.ledger import Deployment, Ledger
 from aigrid.live.paths import GridPaths
 from aigrid.live.records import open_records
-from aigrid.live.wide.invited import Invitations
+from aigrid.live.wide.invited import KEPT_S, METADATA, Invitations
 from aigrid.store.billing.book import Entry, Terms, UsageBook
-from aigrid.store.database import Database
+from aigrid.store.database import Database, sqlite_url
+from aigrid.store.schema import Part, prepare
 
 CHAT = Deployment("chat", "1", "sha256:0", 5.0)
 
@@ -65,6 +67,36 @@ def test_invitations_are_used_once_and_dismissals_outlive_a_restart(database_url
     assert not again.is_dismissed("s")
     kept.close()
     again.close()
+
+
+def test_a_sites_keys_end_with_it_and_with_the_next_one(database_url: str) -> None:
+    kept = Invitations(Database(database_url))
+    kept.note_key("U1", "s", 0.0)
+    kept.note_key("U1", "s", 1.0)  # renewed
+    kept.note_key("OTHER", "t", 1.0)
+    assert kept.revoked() == frozenset()
+    kept.note_key("U2", "s", 2.0)
+    assert kept.revoked() == {"U1"}
+    kept.dismiss("s", 3.0)
+    kept.invite("https://h", b"ca", "s", 4.0, 10.0)
+    kept.close()
+    again = Invitations(Database(database_url))
+    assert again.revoked() == {"U1", "U2"}
+    again.note_key("U3", "s", 3.0 + 2 * KEPT_S)
+    assert again.revoked() == frozenset()  # their tokens ended long ago
+    again.close()
+
+
+def test_invitations_of_an_older_aigrid_are_brought_along(tmp_path: Path) -> None:
+    database = Database(sqlite_url(tmp_path / "i.sqlite"))
+    prepare(database, Part("invitations", METADATA, version=1))
+    with database.transaction() as connection:
+        connection.execute(text("drop table fabric_key"))
+    kept = Invitations(database)
+    kept.note_key("U1", "s", 0.0)
+    kept.dismiss("s", 1.0)
+    assert kept.revoked() == {"U1"}
+    kept.close()
 
 
 def test_a_grid_brings_its_records_along_once(tmp_path: Path, postgres_url: str) -> None:

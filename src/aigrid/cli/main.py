@@ -33,6 +33,9 @@ COMMANDS = {
     "uncordon": LazyCommand("aigrid.cli.holding", "uncordon", "Let a cordoned or drained site go."),
     "drain": LazyCommand("aigrid.cli.holding", "drain", "Serve elsewhere what a site serves."),
     "site": LazyCommand("aigrid.cli.site", "site", "Let sites of other machines join; run one."),
+    "fabric": LazyCommand(
+        "aigrid.cli.fabric", "fabric", "Write the configuration of a NATS server for this grid."
+    ),
     "targets": LazyCommand(
         "aigrid.cli.targets", "targets", "Print where Prometheus finds this grid."
     ),

@@ -22,6 +22,7 @@ from aigrid.core.package import ServiceSpec
 from aigrid.core.state import NO_VERSION, UP
 from aigrid.live.billing_desk import BillingDesk
 from aigrid.live.board import Board
+from aigrid.live.fabric import Fabric
 from aigrid.live.ledger import Deployment, Ledger
 from aigrid.live.paths import GridPaths
 from aigrid.live.recorder import Recorder
@@ -68,7 +69,7 @@ class ControlPlane:
         tokens: who may do what.
         commit: of the code, for recordings.
         record: folder of recordings; the data directory's own where None.
-        fabric: URL of NATS; empty for HTTP alone.
+        fabric: how it reaches NATS; HTTP alone without.
         door: for sites of other machines; None where the grid is this machine's alone.
         tls: this process's certificate, for calls of such sites.
         database: URL of PostgreSQL; empty for SQLite in the data directory.
@@ -78,7 +79,7 @@ class ControlPlane:
     tokens: Tokens
     commit: str = ""
     record: Path | None = None
-    fabric: str = ""
+    fabric: Fabric = field(default_factory=Fabric)
     door: SiteDoor | None = None
     tls: ssl.SSLContext | None = None
     database: str = field(default="", repr=False)
@@ -159,16 +160,19 @@ class ControlPlane:
                 self.world.post(SiteHeld(site, hold))
 
     def _serve_fabric(self) -> list[asyncio.Task[None]]:
-        if not self.fabric:
+        if not self.fabric.url:
             return []
+        from aigrid.live.fabric.authority import FabricAuthority
         from aigrid.live.fabric.nats_control import NatsControl
-        from aigrid.live.fabric.nats_names import NatsServer
+        from aigrid.live.fabric.revoking import Revoker
 
         def wanted() -> set[str]:
             return {d.digest for d in self.ledger.all()} | self.rollouts.digests()
 
-        control = NatsControl(NatsServer(self.fabric), self, self.store.layout, wanted)
-        return [asyncio.create_task(control.run())]
+        server, kept = self.fabric.server, self.kept.invitations
+        control = NatsControl(server, self, self.store.layout, wanted, kept.is_dismissed)
+        revoker = Revoker(server, FabricAuthority(self.paths.fabric_authority), kept.revoked)
+        return [asyncio.create_task(part.run()) for part in (control, revoker)]
 
     async def take(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
         """Handle a report that came over the fabric; see `live.reports.take`."""

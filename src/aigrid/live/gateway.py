@@ -26,9 +26,10 @@ from aigrid.control.asked import DEMAND_PERIOD_S
 from aigrid.core.codec import from_plain
 from aigrid.core.errors import AigridError, AuthenticationError, NotFoundError, UnavailableError
 from aigrid.engines import openai_api
-from aigrid.live import fabric, gateway_openapi, idempotency, kinds, metrics, server, tracing
+from aigrid.live import gateway_openapi, idempotency, kinds, metrics, server, tracing
 from aigrid.live.attempt import Answer, Attempt, StreamedAnswer
 from aigrid.live.door import Door, Pass
+from aigrid.live.fabric import Fabric, link_of
 from aigrid.live.forward import Forwarder
 from aigrid.live.guesses import Guesses
 from aigrid.live.idempotency import Idempotency, Kept
@@ -63,7 +64,7 @@ class GatewaySettings:
         key_digests: SHA-256 (hex) of each key that clients may use.
         limits: of the data path.
         data: folder for what shall outlive the process; None keeps nothing.
-        fabric: URL of NATS; empty for the control plane's own HTTP.
+        fabric: how it reaches NATS, if it does.
         identity: folder of this gateway's certificate, for sites of other machines.
         telemetry: where traces go.
     """
@@ -73,7 +74,7 @@ class GatewaySettings:
     key_digests: tuple[str, ...]
     limits: Limits = field(default_factory=Limits)
     data: Path | None = None
-    fabric: str = ""
+    fabric: Fabric = field(default_factory=Fabric)
     identity: Path | None = None
     telemetry: Telemetry = NOWHERE
 
@@ -97,7 +98,7 @@ class Gateway:
             self.settings.telemetry, "gateway", str(os.getpid()), at_the_door=True
         )
         control_url, token = self.settings.control_url, self.settings.grid_token
-        link = fabric.link_of(self.settings.fabric, "gateway", control_url, token)
+        link = link_of(self.settings.fabric, "gateway", control_url, token)
         self.mirror = RouteMirror(control_url, token, link)
         self.forwarder = Forwarder(self.mirror, token, self.settings.limits)
         if self.settings.identity is not None:
@@ -353,7 +354,7 @@ def main(raw: dict[str, Any]) -> None:
         key_digests=tuple(raw["key_digests"]),
         limits=from_plain(Limits, raw.get("limits", {}), "limits"),
         data=Path(raw["data"]) / "gateway",
-        fabric=raw["fabric"],
+        fabric=Fabric.read(raw["fabric"]),
         identity=GridPaths(Path(raw["data"])).identity("gateway") if raw["wide"] else None,
         telemetry=from_plain(Telemetry, raw.get("telemetry", {}), "telemetry"),
     )

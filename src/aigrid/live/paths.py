@@ -99,6 +99,11 @@ class GridPaths:
         """Key and certificate of the grid's certificate authority."""
         return self.data / "secrets" / "authority"
 
+    @property
+    def fabric_authority(self) -> Path:
+        """The secret out of which the keys of a NATS server's operator and accounts are made."""
+        return self.data / "secrets" / "fabric"
+
     def identity(self, process: str) -> Path:
         """Key and certificate of one of this machine's processes."""
         return self.data / "secrets" / f"identity-{process}"
@@ -139,10 +144,18 @@ class GridPaths:
                 write_aside(path, (prefix + secrets.token_urlsafe(32) + "\n").encode(), mode=0o600)
 
 
-def cache_folder() -> Path:
-    """Where what can be made again is kept for every grid of this user: compiled kernels."""
+def cache_home(data: Path) -> Path:
+    """Where what can be made again is kept for every grid of this user: compiled kernels.
+
+    A service's user may have no home that it can write: then it is the data directory.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "aigrid"
+    home = Path(base) if base else Path.home() / ".cache"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return data / "cache"
+    return home if os.access(home, os.W_OK) else data / "cache"
 
 
 def next_file(folder: Path, name: str, kept: int) -> Path:

@@ -24,6 +24,7 @@ def main(raw: dict[str, Any]) -> None:
     site: Site = from_plain(Site, raw["site"], "site configuration")
     token = read_secret(paths.grid_token)
     limits = from_plain(Limits, raw.get("limits", {}), "limits")
+    way = fabric.Fabric.read(raw["fabric"])
     bound = server.listen(raw["host"], 0)
     agent = SiteAgent(
         site=site,
@@ -31,13 +32,13 @@ def main(raw: dict[str, Any]) -> None:
         control_url=raw["control_url"],
         grid_token=token,
         source=fabric.source_of(
-            raw["fabric"],
+            way,
             raw["control_url"],
             token,
             paths.site(site.name),
             tuple(Path(key) for key in raw["trusted_keys"]),
         ),
-        link=fabric.link_of(raw["fabric"], site.name, raw["control_url"], token),
+        link=fabric.link_of(way, site.name, raw["control_url"], token),
         counters=tuple(paths.counters(site.name, cell.name) for cell in site.cells),
         yields=raw["yields"],
     )

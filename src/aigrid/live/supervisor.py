@@ -19,13 +19,15 @@ from typing import Any
 
 from aigrid.core.codec import to_plain
 from aigrid.core.errors import AigridError, UnavailableError
-from aigrid.live import fabric, logs, run_log, server
+from aigrid.live import logs, run_log, server
 from aigrid.live.client import ControlClient
+from aigrid.live.fabric import Fabric, check
 from aigrid.live.machine_log import MachineLog
-from aigrid.live.paths import cache_folder, read_secret, write_json
+from aigrid.live.paths import cache_home, read_secret, write_json
 from aigrid.live.settings import GridSettings
 from aigrid.radio.profile import DailyLoad
 from aigrid.radio.topology import PlannedSite
+from aigrid.store.references import is_loopback
 from aigrid.store.store import Store
 
 STOP_S = 3.5
@@ -97,7 +99,7 @@ class Supervisor:
             UnavailableError: a process does not come up; its log says why.
         """
         planned = self.settings.planned_sites()
-        fabric.check(self.settings.fabric)
+        self._check_fabric()
         self._check_records()
         self.port = _free_port(self.settings.host, self.settings.port)
         self.control_port = _free_port(self.settings.host, 0)
@@ -119,6 +121,17 @@ class Supervisor:
             self.stop()
             raise
 
+    def _check_fabric(self) -> None:
+        """See that NATS lets this grid in and, where others come, nobody else."""
+        if self.settings.fabric:
+            self.settings.paths.make()
+            way = Fabric.of(self.settings.paths, self.settings.fabric, "control", "control")
+            host = self.settings.advertise
+            check(way, shared=bool(host) and not is_loopback(host))
+
+    def _fabric(self, role: str, name: str) -> dict[str, Any]:
+        return Fabric.of(self.settings.paths, self.settings.fabric, role, name).to_plain()
+
     def _check_records(self) -> None:
         """See that the database lets us in, before anything slow happens."""
         if self._database or self.settings.paths.database_json.exists():
@@ -135,7 +148,6 @@ class Supervisor:
         record = self.settings.record
         common = {"data": str(self.settings.data), "host": self.settings.host}
         common |= {"record": str(record.absolute())} if record else {}
-        common |= {"fabric": self.settings.fabric}
         telemetry = {"telemetry": to_plain(self.settings.telemetry)}
         wide = self._plan_door() if self.settings.advertise else {}
         self._add(
@@ -143,6 +155,7 @@ class Supervisor:
             wide
             | common
             | {
+                "fabric": self._fabric("control", "control"),
                 "port": self.control_port,
                 "commit": self.settings.commit,
                 "database": self._database,
@@ -160,7 +173,7 @@ class Supervisor:
             "grid_token": grid_token,
             "key_digests": [hashlib.sha256(key.encode()).hexdigest()],
             "record": common.get("record", ""),
-            "fabric": self.settings.fabric,
+            "fabric": self._fabric("gateway", "gateway"),
             "wide": bool(wide),
         }
         self._add("gateway", gateway | telemetry)
@@ -171,6 +184,7 @@ class Supervisor:
                 | telemetry
                 | {
                     "limits": limits,
+                    "fabric": self._fabric("site", plan.site.name),
                     "control_url": self.control_url,
                     "site": to_plain(plan.site),
                     "yields": self.settings.protection != "off",
@@ -200,7 +214,7 @@ class Supervisor:
                 "cell": to_plain(cell),
                 "counters": str(paths.counters(plan.site.name, cell.name)),
                 "profile": (plan.profile or DailyLoad(kind="daily")).model_dump(mode="json"),
-                "cache_dir": str(cache_folder() / "kernels"),
+                "cache_dir": str(cache_home(self.settings.data) / "aigrid" / "kernels"),
                 "cell_id": number,
                 "seed": number,
                 "protection": self.settings.protection,
@@ -239,7 +253,11 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, **self.environment(child.name)},
+                env={
+                    **os.environ,
+                    "XDG_CACHE_HOME": str(cache_home(self.settings.data).absolute()),
+                    **self.environment(child.name),
+                },
             )
         child.started_s = time.monotonic()
 

@@ -22,13 +22,14 @@ class NatsProcess:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
+        listen = ["-a", "127.0.0.1", "-p", str(self.port)]
+        self.arguments = ["-js", *listen, "-sd", str(folder / "js")]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["nats-server", "-js", "-a", "127.0.0.1", "-p", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "-sd", str(self.folder / "js")], stdout=log, stderr=log
+                ["nats-server", *self.arguments], stdout=log, stderr=log
             )
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:

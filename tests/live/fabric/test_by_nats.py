@@ -1,6 +1,7 @@
 """Sites and gateways hear from the control plane over a real NATS server."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 from tests.store.conftest import fill_model_dir
 
 from aigrid.core.errors import NotFoundError, UnavailableError
-from aigrid.live.fabric import packages
 from aigrid.live.fabric.by_nats import NatsLink
-from aigrid.live.fabric.nats_control import NatsControl
-from aigrid.live.fabric.nats_names import NatsServer, orders_key, token
+from aigrid.live.fabric.nats_control import NatsControl, make_places
+from aigrid.live.fabric.nats_names import PACKAGES, orders_key, token
+from aigrid.live.fabric.nats_server import NatsServer
+from aigrid.live.fabric.objects import read_object
 from aigrid.live.fabric.packages import NatsSource
 from aigrid.store.layout import Layout
 from aigrid.store.store import Store
@@ -198,14 +200,17 @@ def test_a_package_that_is_not_there_is_not_found(nats_server, tmp_path):
         source.fetch("sha256:" + "0" * 64)
 
 
-def test_an_object_that_never_comes_is_given_up(tmp_path, monkeypatch):
-    class Silent:
-        async def get_info(self, name):
-            return await asyncio.Event().wait()
+def test_an_object_that_never_comes_is_given_up(nats_server):
+    async def run() -> None:
+        client = await NatsServer(nats_server.url).connect("test")
+        await make_places(client.jetstream())
+        nats_server.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            await read_object(client.jetstream(timeout=0.2), PACKAGES, "package/x")
+        nats_server.process.send_signal(signal.SIGCONT)
+        await client.close()
 
-    monkeypatch.setattr(packages, "LEAST_S", 0.05)
-    with pytest.raises(TimeoutError):
-        asyncio.run(packages._pull_from(Silent(), Layout(tmp_path / "oci"), "sha256:" + "0" * 64))
+    asyncio.run(run())
 
 
 def test_a_package_comes_whole_and_proved(nats_server, tmp_path):

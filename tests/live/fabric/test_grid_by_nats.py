@@ -10,7 +10,7 @@ import pytest
 from tests.live.fabric.conftest import NatsProcess
 from tests.tiny_model import make_tiny_model
 
-from aigrid.core.errors import UnavailableError
+from aigrid.core.errors import ConfigurationError, UnavailableError
 from aigrid.live.client import ControlClient
 from aigrid.live.settings import GridSettings
 from aigrid.live.supervisor import Supervisor
@@ -75,3 +75,11 @@ def test_a_fabric_that_is_not_there_is_said_before_anything_starts(tmp_path: Pat
     settings = GridSettings(data=tmp_path, port=0, sites="1,0,0", fabric="nats://127.0.0.1:9")
     with pytest.raises(UnavailableError, match="does not answer"):
         Supervisor(settings).start()
+
+
+def test_a_fabric_that_lets_everybody_in_is_not_shared(tmp_path: Path, nats_server: NatsProcess):
+    wide = GridSettings(
+        data=tmp_path / "data", port=0, sites="1,0,0", fabric=nats_server.url, advertise="10.9.9.9"
+    )
+    with pytest.raises(ConfigurationError, match="lets everybody in"):
+        Supervisor(wide).start()

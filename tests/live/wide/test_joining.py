@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from aigrid.core.errors import (
     AuthenticationError,
@@ -20,9 +21,12 @@ from aigrid.core.errors import (
 from aigrid.core.site import Site
 from aigrid.live import server
 from aigrid.live.control_plane import ControlPlane, Tokens
+from aigrid.live.fabric.authority import FabricAuthority
+from aigrid.live.fabric.claims import read
+from aigrid.live.fabric.nkeys import KeyPair
 from aigrid.live.paths import GridPaths
 from aigrid.live.wide import membership
-from aigrid.live.wide.certificates import Authority, Identity
+from aigrid.live.wide.certificates import Authority, Identity, request_for
 from aigrid.live.wide.door import Door
 from aigrid.live.wide.invitations import Invitation
 from aigrid.live.wide.peers import tls_server
@@ -181,6 +185,34 @@ def test_somebody_else_behind_the_address_is_refused(grid: Grid):
     forged = Invitation(token.url, other.der, token.site, token.secret).token()
     with pytest.raises(AuthenticationError, match="not the grid of this token"):
         membership.join(forged, grid.folder / "one", SITE, HOST, 1)
+
+
+def test_a_site_gets_a_pass_for_the_fabric_and_keeps_its_key(grid: Grid) -> None:
+    grid.door.fabric = "tls://10.0.0.1:4222"
+    grid.door.passes = FabricAuthority(grid.folder / "fabric")
+    joined = grid.joined()
+    first = joined.way.own
+    assert first is not None
+    told = read(first.token)
+    assert told["sub"] == KeyPair.read(first.seed).public
+    assert "aigrid.report.heartbeat.tower-9" in told["nats"]["pub"]["allow"]
+    assert told["exp"] - told["iat"] == 90 * 86400
+    assert (joined.folder / membership.PASS).stat().st_mode & 0o777 == 0o600
+    membership.renew(joined)
+    again = joined.way.own
+    assert again is not None and again.seed == first.seed
+    grid.door.dismiss(SITE.name)
+    assert grid.door.invitations.revoked() == {told["sub"]}
+
+
+def test_a_pass_is_for_a_users_key_alone(grid: Grid) -> None:
+    grid.door.passes = FabricAuthority(grid.folder / "fabric")
+    joined = grid.joined()
+    asked = {"csr": request_for(ec.generate_private_key(ec.SECP256R1()), SITE.name).decode()}
+    for key in ("nonsense", KeyPair.new("account").public):
+        body = asked | {"hosts": [HOST], "fabric_key": key}
+        with pytest.raises(InvalidRequestError, match="no NATS key of a user"):
+            grid.report(joined, "renew", body)
 
 
 def test_a_dismissed_site_is_out_until_invited_again(grid: Grid):

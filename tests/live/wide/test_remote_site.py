@@ -9,9 +9,10 @@ from typing import Any
 
 import openai
 import pytest
-from tests.live.fabric.conftest import free_port
+from tests.live.fabric.conftest import NatsProcess, free_port, nats_server  # noqa: F401
 from tests.tiny_model import make_tiny_model
 
+from aigrid.app.fabric import configure
 from aigrid.core.site import Site
 from aigrid.live.client import ControlClient
 from aigrid.live.settings import GridSettings
@@ -22,9 +23,24 @@ from aigrid.store.store import Store
 pytestmark = [pytest.mark.grid, pytest.mark.timeout(120)]
 
 
-def test_a_site_of_another_machine_serves_and_carries_on_alone(tmp_path: Path):
+@pytest.fixture(params=["http", "nats"])
+def fabric(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The door's own HTTP, or a NATS server of the grid's own, over TLS."""
+    if request.param == "http":
+        return ""
+    server: NatsProcess = request.getfixturevalue("nats_server")
+    server.kill()
+    conf, kept = tmp_path / "conf", tmp_path / "kept"
+    url = configure(tmp_path / "data", conf, "127.0.0.1", server.port, kept, tls=True)
+    server.arguments = ["-c", str(conf / "nats.conf")]
+    server.start()
+    return url
+
+
+def test_a_site_of_another_machine_serves_and_carries_on_alone(tmp_path: Path, fabric: str):
     settings = GridSettings(
         data=tmp_path / "data",
+        fabric=fabric,
         port=0,
         sites="1,0,0",
         protection="off",
@@ -57,7 +73,7 @@ def test_a_site_of_another_machine_serves_and_carries_on_alone(tmp_path: Path):
                 time.sleep(0.05)
 
         wait(lambda s: bool(s["services"]) and s["services"][0]["ready_sites"] == 2)
-        assert joined.url.startswith("https://")
+        assert joined.url.startswith("https://") and joined.fabric == fabric
         factory = supervisor.children.pop("factory-1").process  # not to be started again
         assert factory is not None
         factory.kill()

@@ -6,11 +6,26 @@ process and reads an offset from a file. Monotonic time goes on as it is.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 MISSING = "libfaketime is not installed (Debian: apt-get install faketime)"
+# Debian's libfaketime 0.9.10 takes a sleep until a monotonic moment, as Python's is, for one until
+# a wall-clock time: it is refused (EINVAL). A `select` of nothing sleeps for a span.
+CUSTOMISE = """import select
+import time
+
+
+def sleep(seconds):
+    if seconds < 0:
+        raise ValueError("sleep length must be non-negative")
+    select.select([], [], [], seconds)
+
+
+time.sleep = sleep
+"""
 SEEN_S = 1.0  # how long the library may go on with what it read before
 
 
@@ -25,7 +40,7 @@ class Clocks:
     """A clock for each process.
 
     Attributes:
-        folder: of one file a process.
+        folder: of one file a process, and what Python reads at each start.
     """
 
     folder: Path
@@ -33,7 +48,10 @@ class Clocks:
     def environment(self, process: str) -> dict[str, str]:
         """What a process must be started with."""
         self.move(process, 0.0)
+        (self.folder / "sitecustomize.py").write_text(CUSTOMISE)
+        paths = [str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {
+            "PYTHONPATH": os.pathsep.join(paths),
             "LD_PRELOAD": library(),
             "FAKETIME_TIMESTAMP_FILE": str(self._file(process)),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",

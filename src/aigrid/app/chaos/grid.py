@@ -22,6 +22,7 @@ from aigrid.app.chaos.clocks import Clocks
 from aigrid.app.chaos.disk import SmallDisk
 from aigrid.app.chaos.postgres import PostgresServer
 from aigrid.app.chaos.proxy import Proxy
+from aigrid.app.fabric import configure
 from aigrid.core.errors import AigridError, UnavailableError
 from aigrid.core.site import Site
 from aigrid.live.client import ControlClient
@@ -85,8 +86,10 @@ class ChaosGrid:
         Raises:
             UnavailableError: it does not come up.
         """
+        if "disk" in self.uses:
+            self.disk = SmallDisk.mount(self.folder / "data")
+        url = self._configure_nats() if self.fabric else ""
         if self.fabric:
-            self._nats_port = free_port()
             await asyncio.to_thread(self.start_nats)
         if "postgres" in self.uses:
             self.postgres = PostgresServer(self.folder / "postgres")
@@ -94,8 +97,6 @@ class ChaosGrid:
             await asyncio.to_thread(self.postgres.start)
         if "clocks" in self.uses:
             self.clocks = Clocks(self.folder / "clocks")
-        if "disk" in self.uses:
-            self.disk = SmallDisk.mount(self.folder / "data")
         settings = GridSettings(
             data=self.folder / "data",
             port=free_port(),
@@ -103,7 +104,7 @@ class ChaosGrid:
             protection="off",
             advertise=HOST,
             door_port=free_port(),
-            fabric=f"nats://{HOST}:{self._nats_port}" if self.fabric else "",
+            fabric=url,
             database=SecretStr(self.postgres.url() if self.postgres else ""),
         )
         settings.paths.make()
@@ -121,17 +122,20 @@ class ChaosGrid:
         store = Store(settings.paths.store)
         self.model = store.publish(self.package, "chaos", time.time()).name
 
+    def _configure_nats(self) -> str:
+        self._nats_port = free_port()
+        folder, port = self.folder / "nats", self._nats_port
+        return configure(self.folder / "data", folder, HOST, port, folder / "kept")
+
     def start_nats(self) -> None:
         """Start the NATS server, on the files that it had.
 
         Raises:
             UnavailableError: it does not come up.
         """
-        command = ["nats-server", "-js", "-a", HOST, "-p", str(self._nats_port)]
+        command = ["nats-server", "-c", str(self.folder / "nats" / "nats.conf")]
         with (self.folder / "nats.log").open("ab") as log:
-            self.nats = subprocess.Popen(
-                [*command, "-sd", str(self.folder / "nats")], stdout=log, stderr=log
-            )
+            self.nats = subprocess.Popen(command, stdout=log, stderr=log)
         for _ in range(200):
             with suppress(OSError):
                 socket.create_connection((HOST, self._nats_port), 0.2).close()

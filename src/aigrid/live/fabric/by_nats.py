@@ -10,22 +10,22 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.errors import KeyNotFoundError
-from nats.js.kv import KeyValue
-from nats.js.object_store import ObjectStore
+from nats.js.api import RawStreamMsg
+from nats.js.errors import NotFoundError
 
 from aigrid.core.errors import UnavailableError
 from aigrid.live.fabric.link import Kind
 from aigrid.live.fabric.nats_names import (
-    AWAY,
-    CALL_TIMEOUT_S,
     DESIRED,
-    PACKAGES,
+    KV_SUBJECT,
+    ROUTES,
     ROUTES_KEY,
-    NatsServer,
+    kv_stream,
     orders_key,
     report_subject,
 )
+from aigrid.live.fabric.nats_server import AWAY, CALL_TIMEOUT_S, NatsServer
+from aigrid.live.fabric.objects import read_object
 
 JOIN_TIMEOUT_S = 5.0
 LOOK_S = 0.05
@@ -65,7 +65,7 @@ class NatsLink:
             content = json.dumps(body).encode()
             await stream.publish(report_subject(kind, sender), content, timeout=CALL_TIMEOUT_S)
             if kind == "join":
-                return await self._newer(stream, key, (before.revision or 0) if before else 0)
+                return await self._newer(stream, key, (before.seq or 0) if before else 0)
             if kind != "heartbeat":
                 return {"noted": kind}
             found = await self._entry(stream, key)
@@ -80,8 +80,8 @@ class NatsLink:
         try:
             while time.monotonic() < deadline_s:
                 entry = await self._entry(stream, ROUTES_KEY)
-                if entry is not None and entry.value is not None:
-                    told: dict[str, Any] = json.loads(entry.value)
+                if entry is not None and entry.data:
+                    told: dict[str, Any] = json.loads(entry.data)
                     if told["version"] != after:
                         return await self._whole(stream, told)
                 await asyncio.sleep(LOOK_S)
@@ -90,28 +90,27 @@ class NatsLink:
         return {"version": after}
 
     async def _whole(self, stream: JetStreamContext, told: dict[str, Any]) -> dict[str, Any]:
-        """A table too large for one message lies in the object store."""
+        """A table too large for one message lies in an object store."""
         if "object" not in told:
             return told
-        objects: ObjectStore = await stream.object_store(PACKAGES)
-        found = await objects.get(told["object"])
-        table: dict[str, Any] = json.loads(found.data or b"{}")
+        table: dict[str, Any] = json.loads(await read_object(stream, ROUTES, told["object"]))
         return table
 
     async def _newer(self, stream: JetStreamContext, key: str, revision: int) -> dict[str, Any]:
         deadline_s = time.monotonic() + JOIN_TIMEOUT_S
         while time.monotonic() < deadline_s:
             entry = await self._entry(stream, key)
-            if entry is not None and (entry.revision or 0) > revision:
+            if entry is not None and (entry.seq or 0) > revision:
                 return _orders(entry)
             await asyncio.sleep(LOOK_S)
         raise UnavailableError(f"nobody took the report {key!r} of fabric {self.server.url}")
 
-    async def _entry(self, stream: JetStreamContext, key: str) -> KeyValue.Entry | None:
+    async def _entry(self, stream: JetStreamContext, key: str) -> RawStreamMsg | None:
+        """The last value of one key; read so that the server can see whose it is."""
+        subject = KV_SUBJECT.format(bucket=DESIRED, key=key)
         try:
-            bucket = await stream.key_value(DESIRED)
-            return await bucket.get(key)
-        except KeyNotFoundError:
+            return await stream.get_last_msg(kv_stream(DESIRED), subject, direct=True)
+        except NotFoundError:
             return None
 
     async def _stream(self) -> JetStreamContext:
@@ -124,6 +123,6 @@ class NatsLink:
         return UnavailableError(f"fabric {self.server.url}: {error!r}")
 
 
-def _orders(entry: KeyValue.Entry) -> dict[str, Any]:
-    orders: dict[str, Any] = json.loads(entry.value or b'{"join": true}')
+def _orders(entry: RawStreamMsg) -> dict[str, Any]:
+    orders: dict[str, Any] = json.loads(entry.data or b'{"join": true}')
     return orders

@@ -23,10 +23,8 @@ from nats.js.api import (
 )
 from nats.js.errors import BucketNotFoundError, NotFoundError
 
-from aigrid.core.errors import AigridError
+from aigrid.core.errors import AigridError, AuthenticationError
 from aigrid.live.fabric.nats_names import (
-    AWAY,
-    CALL_TIMEOUT_S,
     DESIRED,
     INLINE_LIMIT_BYTES,
     PACKAGES,
@@ -34,11 +32,15 @@ from aigrid.live.fabric.nats_names import (
     REPORT_SUBJECTS,
     REPORTS,
     REPORTS_LIMIT_BYTES,
+    ROUTES,
     ROUTES_KEY,
-    NatsServer,
+    kv_stream,
     orders_key,
+    token,
 )
+from aigrid.live.fabric.nats_server import AWAY, CALL_TIMEOUT_S, NatsServer
 from aigrid.live.fabric.packages import put_package
+from aigrid.live.fabric.rights import SITE_KINDS, subject_of
 from aigrid.live.outage import Outage
 from aigrid.store.layout import Layout
 
@@ -52,7 +54,15 @@ class Desk(Protocol):
     """What takes the reports: the control plane."""
 
     async def take(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Handle one report; the answer of a join or heartbeat is the site's orders."""
+        """Handle one report; the answer of a join or heartbeat is the site's orders.
+
+        Args:
+            kind: of report.
+            body: of it.
+
+        Raises:
+            AigridError: it is refused.
+        """
 
     async def routes_after(self, version: int, wait_s: float) -> dict[str, Any]:
         """See `live.control_plane.ControlPlane.routes_after`."""
@@ -67,12 +77,14 @@ class NatsControl:
         desk: takes the reports.
         layout: of the store, for packages.
         wanted: digests of the packages that sites shall find.
+        dismissed: whether a site is heard no longer.
     """
 
     server: NatsServer
     desk: Desk
     layout: Layout
     wanted: Callable[[], set[str]]
+    dismissed: Callable[[str], bool] = lambda _: False
     _said: dict[str, bytes] = field(default_factory=dict)
     _put: set[str] = field(default_factory=set)
 
@@ -125,16 +137,32 @@ class NatsControl:
 
     async def _take(self, stream: JetStreamContext, message: Msg) -> None:
         await message.ack()
-        kind = message.subject.split(".")[2]
+        kind, sender = message.subject.split(".")[2:4]
         try:
             body = json.loads(message.data)
+            self._check_sender(message, kind, sender, body)
             orders = await self.desk.take(kind, body)
         except (AigridError, ValueError, KeyError, TypeError) as error:
             logger.warning("report %s is refused: %s", message.subject, error)
             return
         if kind in ("join", "heartbeat"):
-            site = body["site"]["name"] if kind == "join" else body["beat"]["site"]
+            site = subject_of(kind, body)
             await self._want(stream, orders_key(site), orders, news=kind == "join")
+
+    def _check_sender(self, message: Msg, kind: str, sender: str, body: Any) -> None:
+        """See that a report is of whom its subject names: that much the server has checked.
+
+        An answer that somebody let be sent here carries headers; reports carry none.
+
+        Raises:
+            AuthenticationError: it is another's, or of a site that was dismissed.
+        """
+        site = subject_of(kind, body) if kind in SITE_KINDS else ""
+        if message.headers or (site and token(site) != sender) or self.dismissed(site):
+            raise AuthenticationError(
+                f"{sender!r} reports for another or was dismissed",
+                next_step="each site reports for itself",
+            )
 
     async def _want(
         self, stream: JetStreamContext, key: str, orders: dict[str, Any], *, news: bool
@@ -154,7 +182,7 @@ class NatsControl:
                 continue
             content = json.dumps(told).encode()
             if len(content) > INLINE_LIMIT_BYTES:
-                objects = await stream.object_store(PACKAGES)
+                objects = await stream.object_store(ROUTES)
                 await objects.put("routes", content)
                 content = json.dumps({"version": told["version"], "object": "routes"}).encode()
             bucket = await stream.key_value(DESIRED)
@@ -186,10 +214,13 @@ async def make_places(stream: JetStreamContext) -> None:
             )
         )
     try:
-        await stream.key_value(DESIRED)
-    except (BucketNotFoundError, NotFoundError):
-        await stream.create_key_value(KeyValueConfig(bucket=DESIRED, history=1))
-    try:
-        await stream.object_store(PACKAGES)
-    except (BucketNotFoundError, NotFoundError):
-        await stream.create_object_store(PACKAGES, ObjectStoreConfig(description="aigrid packages"))
+        found = await stream.stream_info(kv_stream(DESIRED))
+        if not found.config.allow_direct:  # of an older aigrid
+            await stream.update_stream(found.config, allow_direct=True)
+    except NotFoundError:
+        await stream.create_key_value(KeyValueConfig(bucket=DESIRED, history=1, direct=True))
+    for bucket in (PACKAGES, ROUTES):
+        try:
+            await stream.object_store(bucket)
+        except (BucketNotFoundError, NotFoundError):
+            await stream.create_object_store(bucket, ObjectStoreConfig(description="aigrid"))

@@ -5,27 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from nats.js import JetStreamContext
+from nats.js.api import ObjectMeta, ObjectMetaOptions
 from nats.js.errors import NotFoundError as NoObjectError
 from nats.js.object_store import ObjectStore
 
 from aigrid.core.errors import IntegrityError, NotFoundError, UnavailableError
 from aigrid.core.package import ServiceSpec
-from aigrid.live.fabric.nats_names import AWAY, CALL_TIMEOUT_S, PACKAGES, NatsServer
+from aigrid.live.fabric.nats_names import PACKAGES
+from aigrid.live.fabric.nats_server import AWAY, NatsServer
+from aigrid.live.fabric.objects import look_up, pieces, read_object
 from aigrid.live.package_source import read_service
 from aigrid.store.install import install_from
 from aigrid.store.layout import Layout
 
 LIST_LIMIT_BYTES = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
-LEAST_S = 10.0
-SLOWEST_BYTES_S = 1e6
-T = TypeVar("T")
+PIECE_BYTES = 512 * 1024  # below the server's default message limit of 1 MiB
+PIECE_TIMEOUT_S = 10.0
+
+
+_PIECES = ObjectMetaOptions(max_chunk_size=PIECE_BYTES)
 
 
 def _list_name(digest: str) -> str:
@@ -51,7 +56,7 @@ async def put_package(objects: ObjectStore, layout: Layout, digest: str) -> None
     for name in blobs:
         if not await _has(objects, name):
             with layout.blob_path(name).open("rb") as file:  # sites check every byte of it
-                await objects.put(name, file)
+                await objects.put(name, file, ObjectMeta(options=_PIECES))
     texts = [layout.read_blob(name, what="manifest").decode() for name in manifests]
     told = {"manifests": texts, "blobs": blobs}
     await objects.put(_list_name(digest), json.dumps(told).encode())
@@ -93,8 +98,7 @@ class NatsSource:
     async def _pull(self, layout: Layout, digest: str) -> None:
         client = await self.server.connect("aigrid package")
         try:
-            objects = await client.jetstream(timeout=CALL_TIMEOUT_S).object_store(PACKAGES)
-            await _pull_from(objects, layout, digest)
+            await _pull_from(client.jetstream(timeout=PIECE_TIMEOUT_S), layout, digest)
         except NoObjectError as error:
             raise NotFoundError(f"fabric {self.server.url} holds no {digest}") from error
         except AWAY as error:
@@ -103,25 +107,14 @@ class NatsSource:
             await client.close()
 
 
-async def _in_time(work: Awaitable[T], size_bytes: int) -> T:
-    """Await an object: where its server forgets the reader, nats-py itself would wait for ever.
-
-    Raises:
-        TimeoutError: it comes too slowly.
-    """
-    return await asyncio.wait_for(work, LEAST_S + size_bytes / SLOWEST_BYTES_S)
-
-
-async def _pull_from(objects: ObjectStore, layout: Layout, digest: str) -> None:
-    info = await _in_time(objects.get_info(_list_name(digest)), 0)
-    if (info.size or 0) > LIST_LIMIT_BYTES:
-        raise IntegrityError(f"the list of {digest} has {info.size} bytes")
-    listed = await _in_time(objects.get(_list_name(digest)), LIST_LIMIT_BYTES)
-    told = json.loads(listed.data or b"{}")
+async def _pull_from(stream: JetStreamContext, layout: Layout, digest: str) -> None:
+    listed = await read_object(stream, PACKAGES, _list_name(digest), LIST_LIMIT_BYTES)
+    told = json.loads(listed)
     for name, size in told["blobs"].items():
         if not layout.has(name) or not layout.intact(name):
             with tempfile.TemporaryFile(dir=layout.root) as file:
-                await _in_time(objects.get(name, writeinto=file), size)
+                async for piece in pieces(stream, await look_up(stream, PACKAGES, name)):
+                    await asyncio.to_thread(file.write, piece)
                 file.seek(0)
                 layout.ingest(iter(partial(file.read, CHUNK_BYTES), b""), name, size)
     for text in told["manifests"]:

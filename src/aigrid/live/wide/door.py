@@ -27,13 +27,15 @@ from aigrid.core.errors import AigridError, AuthenticationError, InvalidRequestE
 from aigrid.core.site import Site
 from aigrid.live import reports, server
 from aigrid.live.control_plane import ControlPlane
-from aigrid.live.wide.certificates import Authority
+from aigrid.live.fabric.authority import FabricAuthority
+from aigrid.live.fabric.nkeys import is_public
+from aigrid.live.fabric.rights import SITE_KINDS, subject_of
+from aigrid.live.wide.certificates import DAYS, Authority
 from aigrid.live.wide.invited import Invitations
 from aigrid.live.wide.peers import peer_of
 from aigrid.store.served import registry_app
 
 BODY_LIMIT_BYTES = 1024 * 1024
-KINDS = ("join", "heartbeat", "leave")
 HOSTS_LIMIT = 8
 T = TypeVar("T", bound="_Strict")
 
@@ -43,12 +45,13 @@ class _Strict(BaseModel):
 
 
 class EnterRequest(_Strict):
-    """A site with an invitation asks for its certificate."""
+    """A site with an invitation asks for its certificate, and its pass for the fabric."""
 
     secret: Annotated[str, Field(max_length=200)]
     site: dict[str, Any]
     csr: Annotated[str, Field(max_length=8192)]
     hosts: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=HOSTS_LIMIT)]
+    fabric_key: Annotated[str, Field(max_length=100)] = ""
 
 
 class RenewRequest(_Strict):
@@ -56,6 +59,7 @@ class RenewRequest(_Strict):
 
     csr: Annotated[str, Field(max_length=8192)]
     hosts: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=HOSTS_LIMIT)]
+    fabric_key: Annotated[str, Field(max_length=100)] = ""
 
 
 @dataclass(slots=True)
@@ -69,6 +73,7 @@ class Door:
         trusted_keys: public key files of the store, for sites.
         fabric: URL of NATS; empty for this door's own HTTP.
         url: of this door, for invitations.
+        passes: signs what sites show to NATS; None without it.
     """
 
     plane: ControlPlane
@@ -77,6 +82,7 @@ class Door:
     trusted_keys: Sequence[Path]
     fabric: str = ""
     url: str = ""
+    passes: FabricAuthority | None = None
 
     def app(self) -> Starlette:
         """The ASGI application; serve it with `wide.peers.tls_server`."""
@@ -112,6 +118,7 @@ class Door:
             {
                 "certificate": certificate.decode(),
                 "fabric": self.fabric,
+                "fabric_token": await self._pass(site.name, asked.fabric_key),
                 "trusted_keys": [path.read_text() for path in self.trusted_keys],
             }
         )
@@ -122,16 +129,33 @@ class Door:
         asked = await _read(request, RenewRequest)
         hosts = _checked(asked.hosts)
         certificate = self.authority.sign_request(asked.csr.encode(), name, "site", hosts)
-        return JSONResponse({"certificate": certificate.decode()})
+        told = {"certificate": certificate.decode(), "fabric": self.fabric}
+        return JSONResponse(told | {"fabric_token": await self._pass(name, asked.fabric_key)})
+
+    async def _pass(self, site: str, key: str) -> str:
+        """What the holder of a key may on the fabric; empty without one.
+
+        Raises:
+            InvalidRequestError: it is no user's key.
+        """
+        if self.passes is None or not key:
+            return ""
+        if not is_public(key, "user"):
+            raise InvalidRequestError("fabric_key is no NATS key of a user")
+        now_s = time.time()
+        await asyncio.to_thread(self.invitations.note_key, key, site, now_s)
+        return self.passes.token("site", site, key, now_s, now_s + DAYS * 86400.0)
 
     async def report(self, request: Request) -> Response:
         """A site's report on itself."""
         name = await self.member(request.scope)
         kind = request.path_params["kind"]
-        if kind not in KINDS:
-            raise InvalidRequestError(f"sites do not report {kind!r}", next_step=", ".join(KINDS))
+        if kind not in SITE_KINDS:
+            raise InvalidRequestError(
+                f"sites do not report {kind!r}", next_step=", ".join(SITE_KINDS)
+            )
         body = await _body(request)
-        if _subject(kind, body) != name:
+        if subject_of(kind, body) != name:
             raise AuthenticationError(
                 f"site {name!r} reports for another", next_step="each site reports for itself"
             )
@@ -184,15 +208,6 @@ async def _read(request: Request, model: type[T]) -> T:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InvalidRequestError(f"{request.url.path}: {where}: {first['msg']}") from error
-
-
-def _subject(kind: str, body: Any) -> str:
-    try:
-        if kind == "join":
-            return str(body["site"]["name"])
-        return str(body["beat"]["site"] if kind == "heartbeat" else body["site"])
-    except (KeyError, TypeError) as error:
-        raise InvalidRequestError(f"report {kind}: {error!r} is missing") from error
 
 
 def _checked(hosts: list[str]) -> list[str]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import hashlib
 import secrets
 
-from sqlalchemy import Column, Float, MetaData, Table, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    MetaData,
+    Table,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from aigrid.core.errors import AuthenticationError
 from aigrid.live.wide.invitations import Invitation
@@ -13,7 +24,13 @@ from aigrid.store.database import TEXT, Database
 from aigrid.store.schema import Part, prepare
 
 METADATA = MetaData()
-INVITATIONS = Part("invitations", METADATA, version=1)
+_STEPS = {
+    2: (
+        "create table fabric_key (public_key text primary key, site text not null,"
+        " noted_s float not null, revoked_s float)",
+    )
+}
+INVITATIONS = Part("invitations", METADATA, version=2, steps=_STEPS)
 INVITATION = Table(
     "invitation",
     METADATA,
@@ -28,6 +45,15 @@ DISMISSED = Table(
     Column("site", TEXT, primary_key=True),
     Column("at_s", Float, nullable=False),
 )
+FABRIC_KEY = Table(
+    "fabric_key",
+    METADATA,
+    Column("public_key", TEXT, primary_key=True),
+    Column("site", TEXT, nullable=False),
+    Column("noted_s", Float, nullable=False),
+    Column("revoked_s", Float),
+)
+KEPT_S = 400 * 86400.0  # longer than any key's token
 
 
 class Invitations:
@@ -45,6 +71,7 @@ class Invitations:
         prepare(database, INVITATIONS)
         with database.transaction() as connection:
             self._dismissed = set(connection.execute(select(DISMISSED.c.site)).scalars())
+            self._revoked = _revoked(connection)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -103,10 +130,42 @@ class Invitations:
         made = made.on_conflict_do_update(index_elements=["site"], set_={"at_s": now_s})
         with self._database.transaction() as connection:
             connection.execute(made)
+            _revoke(connection, FABRIC_KEY.c.site == site, now_s)
+            self._revoked = _revoked(connection)
+
+    def note_key(self, public_key: str, site: str, now_s: float) -> None:
+        """Let a key be a site's on the fabric; those that it had before count no longer.
+
+        Raises:
+            UnavailableError: the database is away.
+        """
+        others = (FABRIC_KEY.c.site == site) & (FABRIC_KEY.c.public_key != public_key)
+        told = {"site": site, "noted_s": now_s}
+        made = self._database.insert(FABRIC_KEY).values(public_key=public_key, **told)
+        made = made.on_conflict_do_update(index_elements=["public_key"], set_=told)
+        with self._database.transaction() as connection:
+            connection.execute(delete(FABRIC_KEY).where(FABRIC_KEY.c.noted_s < now_s - KEPT_S))
+            connection.execute(made)
+            _revoke(connection, others, now_s)
+            self._revoked = _revoked(connection)
+
+    def revoked(self) -> frozenset[str]:
+        """Keys that count no longer on the fabric; asks nobody."""
+        return self._revoked
 
     def is_dismissed(self, site: str) -> bool:
         """Whether a site's certificate counts no longer; asks nobody."""
         return site in self._dismissed
+
+
+def _revoke(connection: Connection, which: ColumnElement[bool], now_s: float) -> None:
+    still = which & FABRIC_KEY.c.revoked_s.is_(None)
+    connection.execute(update(FABRIC_KEY).where(still).values(revoked_s=now_s))
+
+
+def _revoked(connection: Connection) -> frozenset[str]:
+    which = FABRIC_KEY.c.revoked_s.is_not(None)
+    return frozenset(connection.execute(select(FABRIC_KEY.c.public_key).where(which)).scalars())
 
 
 def _digest(secret: str) -> str:

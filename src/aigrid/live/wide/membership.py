@@ -21,12 +21,16 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.core.site import Site
+from aigrid.live.fabric import Fabric
+from aigrid.live.fabric.nkeys import KeyPair
+from aigrid.live.fabric.passes import Pass
 from aigrid.live.paths import write_aside, write_json
 from aigrid.live.wide.certificates import Identity, key_bytes, request_for
 from aigrid.live.wide.invitations import Invitation
 
 TIMEOUT_S = 20.0
 ANSWER_LIMIT_BYTES = 1024 * 1024
+PASS = "identity/fabric.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,13 @@ class Membership:
     def trusted_keys(self) -> tuple[Path, ...]:
         """Public keys whose packages it runs."""
         return tuple(sorted((self.folder / "trusted").glob("*.pub")))
+
+    @property
+    def way(self) -> Fabric:
+        """How it reaches NATS."""
+        if not self.fabric:
+            return Fabric()
+        return Fabric(self.fabric, Pass.load(self.folder / PASS), self.identity.ca)
 
     @property
     def url(self) -> str:
@@ -113,12 +124,14 @@ def join(
         "site": to_plain(site),
         "csr": request_for(key, site.name).decode(),
         "hosts": [host],
+        "fabric_key": (user := KeyPair.new("user")).public,
     }
     context = ssl.create_default_context(cadata=invitation.authority)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     told = call(invitation.url, "/enter/v1/certificate", asked, context)
     joined = Membership(folder, site, host, port, invitation.url, str(told["fabric"]), listen_port)
     _write_identity(joined.identity, key, told["certificate"], invitation.authority)
+    _write_pass(joined, user, told)
     for number, text in enumerate(told["trusted_keys"]):
         write_aside(folder / "trusted" / f"{number}.pub", text.encode())
     joined.save()
@@ -126,16 +139,25 @@ def join(
 
 
 def renew(joined: Membership) -> None:
-    """Get the next certificate, with a key of its own.
+    """Get the next certificate, with a key of its own, and the next pass for the fabric.
 
     Raises:
         AuthenticationError: the site was dismissed.
         UnavailableError: nobody answers.
     """
     key = ec.generate_private_key(ec.SECP256R1())
+    had = Pass.load(joined.folder / PASS)
+    user = KeyPair.read(had.seed) if had else KeyPair.new("user")
     asked = {"csr": request_for(key, joined.site.name).decode(), "hosts": [joined.host]}
+    asked["fabric_key"] = user.public
     told = call(joined.door, "/grid/v1/renew", asked, joined.identity.client())
     _write_identity(joined.identity, key, told["certificate"], None)
+    _write_pass(joined, user, told)
+
+
+def _write_pass(joined: Membership, user: KeyPair, told: dict[str, Any]) -> None:
+    if told.get("fabric_token"):
+        Pass(user.seed, told["fabric_token"]).save(joined.folder / PASS)
 
 
 def _write_identity(

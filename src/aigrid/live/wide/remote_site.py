@@ -13,6 +13,7 @@ from contextlib import suppress
 from aigrid.core.errors import AigridError
 from aigrid.engines.egress import FILE, Egress
 from aigrid.live import server
+from aigrid.live.fabric import link_of, source_of
 from aigrid.live.fabric.by_http import HttpLink
 from aigrid.live.fabric.link import Link
 from aigrid.live.package_source import RegistrySource
@@ -36,6 +37,8 @@ def run_site(joined: Membership, telemetry: Telemetry = NOWHERE) -> None:
         ConflictError: the port is taken.
     """
     bound = server.listen(joined.host, joined.listen_port or joined.port)
+    if joined.fabric and joined.way.own is None:
+        renew(joined)  # it joined an older aigrid, which gave no pass
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(joined, bound, telemetry))
 
@@ -82,23 +85,13 @@ async def _keep_certificate(joined: Membership, context: ssl.SSLContext) -> None
 
 
 def _link(joined: Membership) -> Link:
-    tls = joined.identity.client()
-    if not joined.fabric:
-        return HttpLink(joined.door, "", tls)
-    from aigrid.live.fabric.by_nats import NatsLink
-    from aigrid.live.fabric.nats_names import NatsServer
-
-    secure = joined.fabric.startswith("tls://")
-    return NatsLink(NatsServer(joined.fabric, tls if secure else None), joined.site.name)
+    if joined.fabric:
+        return link_of(joined.way, joined.site.name, joined.door, "")
+    return HttpLink(joined.door, "", joined.identity.client())
 
 
 def _source(joined: Membership) -> PackageSource:
+    if joined.fabric:
+        return source_of(joined.way, joined.door, "", joined.folder, joined.trusted_keys)
     tls = joined.identity.client()
-    if not joined.fabric:
-        return RegistrySource(joined.door, "", joined.folder, joined.trusted_keys, tls)
-    from aigrid.live.fabric.nats_names import NatsServer
-    from aigrid.live.fabric.packages import NatsSource
-
-    secure = joined.fabric.startswith("tls://")
-    server_ = NatsServer(joined.fabric, tls if secure else None)
-    return NatsSource(server_, joined.folder, joined.trusted_keys)
+    return RegistrySource(joined.door, "", joined.folder, joined.trusted_keys, tls)
