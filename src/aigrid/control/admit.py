@@ -32,6 +32,16 @@ def admit(
     return ""
 
 
+def price(weight: float, in_flight: int) -> float:
+    """What a gateway compares candidates by: the lowest is asked first.
+
+    Args:
+        weight: of the routing table, positive.
+        in_flight: requests that this gateway has open there.
+    """
+    return (in_flight + 1) / weight
+
+
 def order(weights: Sequence[float], in_flight: Sequence[int]) -> list[int]:
     """The order in which to try candidates: the least loaded for its weight first.
 
@@ -47,12 +57,12 @@ def order(weights: Sequence[float], in_flight: Sequence[int]) -> list[int]:
         indices into `weights`; ties go to the earlier candidate.
     """
     # Sorting by insertion: candidates are few, and compiled code can do it too.
-    price = [(in_flight[at] + 1) / weights[at] for at in range(len(weights))]
-    found = list(range(len(price)))
+    prices = [price(weights[at], in_flight[at]) for at in range(len(weights))]
+    found = list(range(len(prices)))
     for place in range(1, len(found)):
         here = found[place]
         before = place
-        while before > 0 and price[found[before - 1]] > price[here]:
+        while before > 0 and prices[found[before - 1]] > prices[here]:
             found[before] = found[before - 1]
             before -= 1
         found[before] = here

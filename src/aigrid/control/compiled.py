@@ -1,4 +1,4 @@
-"""Lets compiled code call `admit.admit` and `admit.order`; import it before compiling a caller."""
+"""Lets compiled code call what is in `admit`; import it before compiling a caller."""
 
 from __future__ import annotations
 
@@ -7,4 +7,5 @@ from numba.extending import register_jitable
 from aigrid.control import admit
 
 register_jitable(admit.admit)
+register_jitable(admit.price)
 register_jitable(admit.order)

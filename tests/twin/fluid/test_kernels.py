@@ -75,14 +75,6 @@ def test_requests_go_down_the_weights_and_those_without_a_candidate_are_told() -
     assert arrive.tolist() == [3.0, 3.0, 0.0]
 
 
-def test_services_that_want_too_much_get_equal_time() -> None:
-    given = np.zeros(3)
-    sites._fair(np.array([1.0, 10.0, 10.0]), np.array([2.0, 1.0, 2.0]), 12.0, given)
-    assert given.tolist() == [2.0, 5.0, 5.0]
-    sites._fair(np.array([1.0, 1.0, 0.0]), np.array([2.0, 1.0, 2.0]), 12.0, given)
-    assert given.tolist() == [2.0, 1.0, 0.0]
-
-
 def test_what_forecasts_know_is_what_many_days_would_teach(ground: Ground) -> None:
     tables = radio.tables_of(ground.country, 2000)
     known = experience.load_profile(ground, tables)

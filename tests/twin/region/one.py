@@ -1,4 +1,4 @@
-"""One site with one service and one gateway, to be served request by request."""
+"""One site and one gateway, with one service or several, to be served request by request."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ def world(cost: tuple[float, float, float, float], places: int, limit: int, rows
         limit: of its line.
         rows: of requests.
     """
-    costs = np.array(cost).reshape(4, 1, 1)
-    one = np.array([[1]], np.int32)
-    cells, ends = columns.cells_of(costs, one * places, one * limit)
-    routes, ways = np.zeros((1, 1, 1), columns.ROUTE), np.zeros((1, 1), columns.WAY)
-    stands, counts = np.zeros((1, 1), columns.STAND), np.zeros(columns.COUNTS, np.int64)
+    return several(np.array([cost]), [places], [limit], rows)
+
+
+def several(costs: Floats, places: list[int], limit: list[int], rows: int) -> World:
+    """The same with S services: (S, 4) costs, S places and limits of lines."""
+    services = len(costs)
+    held, lines = (np.array([values], np.int32) for values in (places, limit))
+    cells, ends = columns.cells_of(costs.T.reshape(4, 1, services), held, lines)
+    routes, ways = np.zeros((1, services, 1), columns.ROUTE), np.zeros((1, 1), columns.WAY)
+    stands, counts = np.zeros((1, services), columns.STAND), np.zeros(columns.COUNTS, np.int64)
     routes["weight"], stands["allowed"], counts[columns.FREE] = 1.0, 1, rows
     return World(
         requests=np.zeros(rows, columns.REQUEST),
@@ -41,8 +46,8 @@ def world(cost: tuple[float, float, float, float], places: int, limit: int, rows
         ways=ways,
         stands=stands,
         share=np.ones(1),
-        prefixes=np.zeros(1, columns.PREFIX),
-        sessions=np.full((1, 1, 1), columns.NONE, np.int32),
+        prefixes=np.zeros(services, columns.PREFIX),
+        sessions=np.full((1, services, 1), columns.NONE, np.int32),
         kept=np.zeros((0, columns.WAYS), columns.BLOCK),
         kept_from=np.zeros(2, np.int64),
         block_tokens=np.ones(1),

@@ -13,11 +13,13 @@ from aigrid.control.policy import Policy
 from aigrid.twin.fluid import chance, checks, demand, flows, paths, radio, sites, tally
 from aigrid.twin.fluid.decisions import Orchestrator
 from aigrid.twin.fluid.experience import Known
+from aigrid.twin.fluid.gateways import Gateways
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.radio import RadioTables
 from aigrid.twin.fluid.responses import (
-    LOAD_LOOKUP,
-    LOAD_STEPS,
+    FULL_STEPS,
+    LOADS,
+    OVER_STEPS,
     PATHS,
     SPEED_LOOKUP,
     SPEED_STEPS,
@@ -87,6 +89,8 @@ class Day:
             [s.prompt_tokens.mean + s.generated_tokens.mean for s in ground.country.services]
         )
         self._ways = Ways(ground, self._tokens)
+        self._gateways = Gateways(ground, responses.turns)
+        self._running = np.zeros((services, count), np.float32)
         self._seen_mass = np.zeros((services, responses.points, 2, PATHS))
         self.tally = tally.empty(count, services, responses.points, PATHS, ground.country.minutes)
         self._fared = (self.tally.asked, self.tally.answered, self.tally.promised)
@@ -160,8 +164,22 @@ class Day:
         orchestrator.route(minute, self._load, is_first=minute == 0)
         for bits in self._threads.each(folded, orchestrator.decided.weight):
             self._trace.add_folded(bits)
-        self._ways.follow(orchestrator.decided.weight, orchestrator.decided.expected, self._threads)
+        self._follow()
         self.tally.series["link_load_max"][minute:] = self._ways.link_load_max
+
+    def _follow(self) -> None:
+        """Gateways send by the new weights; requests take other ways."""
+        decided = self.orchestrator.decided
+        self._gateways.follow(
+            decided.weight,
+            decided.expected,
+            decided.share,
+            self._arrive,
+            self._running,
+            decided.ready,
+            self._threads,
+        )
+        self._ways.follow(self._gateways.sent, decided.expected, self._threads)
 
     def _happen(self, minute: int) -> None:
         """Load and demand of this minute; what was decided cannot know them."""
@@ -228,32 +246,36 @@ class Day:
         self._made = float((self._tokens * served).sum()) / MINUTE_S
 
     def _push(self, s: int) -> tuple[float, float]:
-        weight, rate = self.orchestrator.decided.weight[s], self._known.requests.rate[s]
+        sent, rate = self._gateways.sent[s], self._known.requests.rate[s]
         found: tuple[float, float] = flows.push(
-            self._ground.reach, weight, rate, self._arrive[s], self._columns
+            self._ground.reach, sent, rate, self._arrive[s], self._columns
         )
         return found
 
     def _serve(self, rows: slice) -> tuple[float, float, float]:
-        ground, decided = self._ground, self.orchestrator.decided
+        ground, decided, responses = self._ground, self.orchestrator.decided, self._responses
         found: tuple[float, float, float] = sites.serve(
             rows.start,
             rows.stop,
             self._known.radio.given,
             ground.compute,
             ground.type_of,
-            ground.work_s,
-            ground.lost_s,
             ground.line,
             TOGETHER,
             self._ways.stays,
             decided.ready,
             self._arrive,
             self._line,
-            self._responses.blocked,
-            self._responses.busy,
-            LOAD_LOOKUP,
-            LOAD_STEPS,
+            responses.turns.cost,
+            responses.turns.busy,
+            responses.turns.blocked,
+            responses.turns.nodes,
+            responses.turns.weights,
+            self._running,
+            responses.place,
+            FULL_STEPS,
+            OVER_STEPS,
+            len(LOADS),
             len(SPEEDS),
             SPEED_LOOKUP,
             SPEED_STEPS,
@@ -349,7 +371,7 @@ class Day:
         fared = np.zeros((3, len(above)))
         paths.origins(
             self._ground.reach,
-            self.orchestrator.decided.weight[s],
+            self._gateways.sent[s],
             self._known.requests.rate[s],
             taken,
             kept,

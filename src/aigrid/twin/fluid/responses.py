@@ -2,7 +2,8 @@
 
 A share of s of m devices makes every time 1 / (s m) as long, so that distributions are kept in
 seconds of one device, by load alone (`models.latency`). A site's services disturb each other: the
-table of one takes the others' prefills at the load they would have in the country's mix.
+tables of one are made with the others' prefills and turns (`models.turns`) at the load that they
+would have in the country's mix. A site with another mix counts as one that is as busy.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ from numpy.typing import NDArray
 
 from aigrid.twin.fluid.ground import Ground, SiteType
 from aigrid.twin.models.batches import batch, prefill_samples_s
-from aigrid.twin.models.latency import stretched, tpot_cdf, ttft_cdf
+from aigrid.twin.models.latency import tpot_cdf, ttft_cdf
 from aigrid.twin.models.queues import Stream, merged, stream_of
+from aigrid.twin.models.service import Service
+from aigrid.twin.models.turns import FULL, PREFILL, Shared, Turns, shared, turns_of
 
 Floats = NDArray[np.float64]
 # fmt: off
 LOADS = np.array((
-    0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975,
-    1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0,
+    0.0001, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.012, 0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.2,
+    0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95,
+    1.0, 1.1, 1.25, 1.5, 2.0, 3.0,
 ))
 # fmt: on
-LOAD_STEPS = 64
+LOAD_STEPS = 512
+# Steps of how full a site is, up to one where all get through, and above.
+FULL_STEPS, OVER_STEPS = 256, 64
 LOAD_LOOKUP = np.array(
     [int(np.argmin(np.abs(LOADS - (i + 0.5) / LOAD_STEPS))) for i in range(4 * LOAD_STEPS)],
     np.int16,
@@ -71,8 +77,11 @@ class Responses:
         tpot: (S, T, L, E) likewise.
         late_s: (S, T, L) `PROMISED` quantile of TTFT on one device, which routing reckons with.
         paced_s: (S, T, L) likewise of TPOT.
-        blocked: (S, T, L) part of arrivals that find the line full.
+        turns: what a site's services do to each other.
         busy: (T, L) part of the time that something runs.
+        place: (T, F) load by how full a site is, in steps (`FULL_STEPS` up to 1, `OVER_STEPS`
+            each from 1 to 4): half its busy time and half the load of its fullest service's batch;
+            where that is above 1, the work that comes over that which gets through.
         kept: (S, O, 2, P) float32 P(TTFT and TPOT promised are kept).
         path_ms: (P,) round trip beyond the radio that a path bin counts as.
         warm: (S,) probability that a prefix is found where the session stayed.
@@ -82,8 +91,9 @@ class Responses:
     tpot: Floats
     late_s: Floats
     paced_s: Floats
-    blocked: Floats
+    turns: Turns
     busy: Floats
+    place: NDArray[np.int16]
     kept: NDArray[np.float32]
     path_ms: Floats
     warm: Floats
@@ -105,44 +115,19 @@ def responses_of(ground: Ground) -> Responses:
     shape = (len(services), len(types))
     ttft = np.zeros((*shape, 2, len(LOADS), len(_EDGES_S)))
     tpot = np.zeros((*shape, len(LOADS), len(_EDGES_S)))
-    blocked, busy = np.zeros((*shape, len(LOADS))), np.zeros((len(types), len(LOADS)))
-    warm = np.array([s.residency if s.shared_prefix_tokens > 0 else 0.0 for s in services])
+    busy, full = np.zeros((2, len(types), len(LOADS)))
+    turns = turns_of([kind.costs for kind in types], services, ground.country.queue_limit)
     for t, kind in enumerate(types):
-        parts = _parts(ground, kind)
-        idle = np.ones(len(LOADS))
-        for s, cost in enumerate(kind.costs):
-            if cost is None:
-                continue
-            for place, load in enumerate(LOADS):
-                others = _others(ground, kind, parts, s, load)
-                own = load * parts[s]
-                rest = min(others.busy, 0.95)
-                state = batch(
-                    cost,
-                    services[s],
-                    1.0,
-                    own / cost.work_s,
-                    queue_limit=ground.country.queue_limit,
-                    other_prefill=min(rest + _decoding(kind, parts, s, load, rest), 0.95),
-                )
-                tpot[s, t, place] = tpot_cdf(state, _EDGES_S * 1e3)
-                blocked[s, t, place] = state.blocked if load >= 0.3 else 0.0
-                idle[place] *= 1.0 - min(state.utilisation, 1.0)
-                spared = services[s].shared_prefix_tokens / services[s].prompt_tokens.mean
-                for prefix in (WARM, COLD) if warm[s] > 0 else (COLD,):
-                    ttft[s, t, prefix, place] = ttft_cdf(
-                        cost,
-                        services[s],
-                        1.0,
-                        own,
-                        _EDGES_S * 1e3,
-                        queue_limit=ground.country.queue_limit,
-                        spared=min(spared, 1.0) if prefix == WARM else 0.0,
-                        others=others,
-                    )
-                if warm[s] <= 0:
-                    ttft[s, t, WARM, place] = ttft[s, t, COLD, place]
-        busy[t] = 1.0 - idle
+        rates = _rates(ground, kind)
+        for place, load in enumerate(LOADS):
+            site = shared(turns, t, load * rates)
+            busy[t, place] = site.busy
+            full[t, place] = _fullness(turns, t, load * rates, site)
+            for s, cost in enumerate(kind.costs):
+                if cost is not None:
+                    first, pace = _tables(ground, kind, s, load * rates, site)
+                    ttft[s, t, :, place], tpot[s, t, place] = first, pace
+    warm = np.array([_warm(service) for service in services])
     mixed = warm[:, None, None, None] * ttft[:, :, WARM]
     mixed += (1.0 - warm[:, None, None, None]) * ttft[:, :, COLD]
     found = Responses(
@@ -150,8 +135,9 @@ def responses_of(ground: Ground) -> Responses:
         tpot,
         _quantile_s(mixed, PROMISED),
         _quantile_s(tpot, PROMISED),
-        blocked,
+        turns,
         busy,
+        np.stack([_places(np.maximum.accumulate(row)) for row in full]),
         np.zeros((len(services), len(types) * len(SPEEDS) * len(LOADS), 2, PATHS), "f4"),
         path_ms_of(ground),
         warm,
@@ -159,6 +145,75 @@ def responses_of(ground: Ground) -> Responses:
     for s in range(len(services)):
         found.kept[s] = _kept(ground, found, s)
     return found
+
+
+def _warm(service: Service) -> float:
+    return service.residency if service.shared_prefix_tokens > 0 else 0.0
+
+
+def _rates(ground: Ground, kind: SiteType) -> Floats:
+    """(S,) requests a second of the country's mix that are a load of 1 on one device."""
+    asked = [
+        0.0 if cost is None else service.requests_per_customer_day
+        for cost, service in zip(kind.costs, ground.country.services, strict=True)
+    ]
+    work = sum(n * c.work_s for n, c in zip(asked, kind.costs, strict=True) if c is not None)
+    return np.array(asked) / work if work > 0.0 else np.array(asked)
+
+
+def _fullness(turns: Turns, kind: int, rates: Floats, site: Shared) -> float:
+    """How full a site is, as `sites.serve` has it."""
+    work = turns.cost[kind, :, PREFILL] + turns.cost[kind, :, FULL]
+    came, done = float(rates @ work), float(site.passed @ work)
+    return came / done if site.fullest >= 1.0 else 0.5 * (site.busy + site.fullest)
+
+
+def _places(full: Floats) -> NDArray[np.int16]:
+    """The load whose fullness is nearest, by fullness in steps: see `Responses.place`."""
+    levels = np.concatenate(
+        (
+            (np.arange(FULL_STEPS) + 0.5) / FULL_STEPS,
+            1.0 + (np.arange(3 * OVER_STEPS) + 0.5) / OVER_STEPS,
+        )
+    )
+    nearest: NDArray[np.int64] = np.argmin(np.abs(full[None, :] - levels[:, None]), axis=1)
+    return nearest.astype(np.int16)
+
+
+def _tables(
+    ground: Ground, kind: SiteType, s: int, rates: Floats, site: Shared
+) -> tuple[Floats, Floats]:
+    """(2, E) of TTFT and (E,) of TPOT: of one service at one load, beside the others."""
+    cost, service = kind.costs[s], ground.country.services[s]
+    assert cost is not None
+    others, limit = _others(ground, kind, site, s), ground.country.queue_limit
+    turn = float(site.turn[s])
+    state = batch(
+        cost,
+        service,
+        1.0,
+        float(rates[s]),
+        queue_limit=limit,
+        other_prefill=min(others.busy, 0.95),
+        turn=turn,
+    )
+    spared = min(service.shared_prefix_tokens / service.prompt_tokens.mean, 1.0)
+    first = {
+        spared: ttft_cdf(
+            cost,
+            service,
+            1.0,
+            float(rates[s]) * cost.work_s,
+            _EDGES_S * 1e3,
+            queue_limit=limit,
+            spared=spared,
+            others=others,
+            turn=turn,
+        )
+        for spared in {0.0, spared if _warm(service) > 0.0 else 0.0}
+    }
+    both = np.stack([first[max(first)], first[0.0]])
+    return both, tpot_cdf(state, _EDGES_S * 1e3)
 
 
 def path_ms_of(ground: Ground) -> Floats:
@@ -179,35 +234,18 @@ def _quantile_s(cdf: Floats, probability: float) -> Floats:
     return _EDGES_S[at]
 
 
-def _parts(ground: Ground, kind: SiteType) -> Floats:
-    """(S,) part of each service in the work of sites of this type, in the country's mix."""
-    work = [
-        0.0 if cost is None else service.requests_per_customer_day * cost.work_s
-        for cost, service in zip(kind.costs, ground.country.services, strict=True)
-    ]
-    total = sum(work)
-    return np.array(work) / total if total > 0.0 else np.array(work)
-
-
-def _others(ground: Ground, kind: SiteType, parts: Floats, own: int, load: float) -> Stream:
+def _others(ground: Ground, kind: SiteType, site: Shared, own: int) -> Stream:
     streams = []
     for s, cost in enumerate(kind.costs):
-        if s != own and cost is not None and parts[s] > 0.0:
+        if s != own and cost is not None and site.passed[s] > 0.0:
             samples = prefill_samples_s(cost, ground.country.services[s].prompt_tokens)
-            # More than the device can do is refused elsewhere.
-            streams.append(stream_of(parts[s] * min(load, 1.0) / cost.work_s, samples))
+            streams.append(stream_of(float(site.passed[s]), samples))
     found = merged(streams)
-    return stretched(found, 1.0) if found.busy < 0.95 else _slower(found)
+    return found if found.busy < 0.95 else _slower(found)
 
 
 def _slower(stream: Stream) -> Stream:
     return Stream(stream.rate * 0.95 / stream.busy, stream.mean_s, stream.square_s2, stream.cube_s3)
-
-
-def _decoding(kind: SiteType, parts: Floats, own: int, load: float, prefill: float) -> float:
-    """Share of the time that other services' decode takes, by their work at full batches."""
-    rest = sum(parts[s] for s, cost in enumerate(kind.costs) if s != own and cost is not None)
-    return max(min(load, 1.0) * float(rest) - prefill, 0.0)
 
 
 def _kept(ground: Ground, found: Responses, s: int) -> NDArray[np.float32]:

@@ -6,36 +6,34 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from aigrid.twin.models.turns import (
+    ALONE,
+    FULL,
+    FULL_CELLS,
+    FULLEST,
+    LEAST,
+    LOST,
+    PREFILL,
+    settle,
+)
+
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 MINUTE_S = 60.0
+# Below this load of a full batch nobody finds the line full.
+CROWDED = 0.3
 
 
 @njit(**_OPTIONS)
-def _fair(offered, work, capacity, given):
-    """Divide seconds of work among services in equal parts; who needs less leaves the rest."""
-    services = len(offered)
-    left, open_ = capacity, 0
-    for s in range(services):
-        given[s] = 0.0
-        if offered[s] > 0.0:
-            open_ += 1
-    for _ in range(services):
-        if open_ == 0 or left <= 0.0:
-            break
-        part = left / open_
-        done = 0
-        for s in range(services):
-            need = offered[s] * work[s] - given[s]
-            if need > 0.0 and need <= part:
-                given[s] += need
-                left -= need
-                done += 1
-        if done == 0:
-            for s in range(services):
-                if offered[s] * work[s] - given[s] > 0.0:
-                    given[s] += part
-            break
-        open_ -= done
+def _fit(rate, prefill_s, kind, speed, cost, load):
+    """Part of what full batches let through that fits the compute, beside all that is less."""
+    less, full = 0.0, 0.0
+    for s in range(len(rate)):
+        work = rate[s] * (prefill_s[s] + cost[kind, s, FULL])
+        if load[s] >= 1.0:
+            full += work / load[s]
+        else:
+            less += work
+    return min(1.0, max(speed - less, 0.0) / full)
 
 
 @njit(**_OPTIONS)
@@ -45,18 +43,22 @@ def serve(
     share,
     compute,
     type_of,
-    work_s,
-    lost_s,
     line_limit,
     together,
     stays,
     ready,
     arrive,
     line,
-    blocked,
+    cost,
     busy_table,
-    load_lookup,
-    load_steps,
+    blocked,
+    nodes,
+    weights,
+    running,
+    places,
+    full_steps,
+    over_steps,
+    loads,
     speed_bins,
     speed_lookup,
     speed_steps,
@@ -71,8 +73,9 @@ def serve(
 ):
     """A minute of the sites `first` to `last`.
 
-    What comes and does not fit the compute waits in line, as many as the line holds; the rest is
-    refused here. Where all want more than there is, services get equal time.
+    Services take turns, and what they do to each other is settled from last minute's batches on
+    (`models.turns`). What comes beyond what a full batch makes waits in line, as many as the line
+    holds; the rest is refused here.
 
     Args:
         first: row.
@@ -80,25 +83,29 @@ def serve(
         share: (N,) of compute that AI may use.
         compute: (N,) devices.
         type_of: (N,) rows of the tables below.
-        work_s: (S, T) device seconds of a request whose session stayed.
-        lost_s: (S, T) further, where its prefix is lost.
         line_limit: (S, T) requests in line, for a group of devices.
         together: devices of a group.
         stays: (S, N) sessions that stay.
         ready: (S, N) float32 part of this minute that the service is loaded; 0: it is not here.
         arrive: (S, N) requests a second.
         line: (S, N) requests in line, changed in place.
-        blocked: (S, T, L) part of arrivals that chance finds a full line for.
-        busy_table: (T, L).
-        load_lookup: load bin of a load.
-        load_steps: of that lookup, for a load of 1.
+        cost: of `Turns`, as the next four.
+        busy_table: `busy` of it.
+        blocked: of it.
+        nodes: of it.
+        weights: of it.
+        running: (S, N) part of the time that each service decodes, changed in place.
+        places: (T, F) of `Responses`.
+        full_steps: of it, up to 1.
+        over_steps: of it, above.
+        loads: L.
         speed_bins: how many.
         speed_lookup: (2, n) speed bin of a speed below `speed_steps[2]`, and of one above.
         speed_steps: steps of a speed of 1 in both, and where they part.
         served: (S, N) requests of this minute, to fill.
         over: (S, N) requests refused here, to fill.
         point: (N,) operating point, to fill.
-        load_seen: (N,) offered over possible, to fill.
+        load_seen: (N,) work offered, in full batches, over the compute there is; to fill.
         tokens: (S,) of a request.
         busy_sum: (N,) device-minutes busy, added to.
         share_sum: (N,) device-minutes given to AI, added to.
@@ -108,77 +115,146 @@ def serve(
         devices given to AI, those of them that are busy, and that work at full batches would need.
     """
     all_given, all_busy, all_work = 0.0, 0.0, 0.0
-    services = len(work_s)
-    loads = busy_table.shape[1]
-    offered, work, given = np.zeros(services), np.zeros(services), np.zeros(services)
+    services = len(arrive)
+    offered, rate, prefill_s = np.zeros(services), np.zeros(services), np.zeros(services)
+    busy, load, turn = np.zeros(services), np.zeros(services), np.zeros(services)
     for row in range(first, last):
         devices = share[row] * compute[row]
         kind = type_of[row]
-        capacity = devices * MINUTE_S
         share_sum[row] += devices
         all_given += devices
+        # A large site answers as several groups alike.
+        speed = min(devices, share[row] * together)
+        each = speed / (devices * MINUTE_S) if devices > 0.0 else 0.0
         wanted = 0.0
         for s in range(services):
             came = arrive[s, row] * MINUTE_S
-            over[s, row] = 0.0
             served[s, row] = 0.0
-            offered[s] = 0.0
-            if ready[s, row] <= 0.0 or capacity <= 0.0:
+            over[s, row] = 0.0
+            offered[s], rate[s], busy[s] = 0.0, 0.0, 0.0
+            if ready[s, row] <= 0.0 or devices <= 0.0:
                 over[s, row] = came + line[s, row]
                 line[s, row] = 0.0
                 continue
-            work[s] = work_s[s, kind] + (1.0 - stays[s, row]) * lost_s[s, kind]
             offered[s] = came + line[s, row]
             if ready[s, row] < 1.0:
                 # Loaded in the middle of the minute: who came before found nobody.
                 over[s, row] = came * (1.0 - ready[s, row])
                 offered[s] -= over[s, row]
-            wanted += offered[s] * work[s]
+            busy[s] = running[s, row]
+            rate[s] = offered[s] * each
+            prefill_s[s] = cost[kind, s, PREFILL] + (1.0 - stays[s, row]) * cost[kind, s, LOST]
+            wanted += rate[s] * (prefill_s[s] + cost[kind, s, FULL])
         load_seen[row] = 0.0
         point[row] = 0
         if wanted <= 0.0:
+            for s in range(services):
+                running[s, row] = 0.0
             continue
-        load = wanted / capacity
-        load_seen[row] = load
-        at = load_lookup[min(int(load * load_steps), len(load_lookup) - 1)]
-        speed = min(devices, share[row] * together)
-        fine = 0 if speed < speed_steps[2] else 1
-        place = min(int(speed * speed_steps[fine]), speed_lookup.shape[1] - 1)
-        point[row] = (kind * speed_bins + speed_lookup[fine, place]) * loads + at
-        total = 0.0
+        load_seen[row] = wanted / speed
+        left = settle(
+            rate, prefill_s, kind, speed, cost, busy_table, nodes, weights, busy, load, turn
+        )
+        idle, fullest, done, made = left, 0.0, 0.0, 0.0
         for s in range(services):
-            if offered[s] > 0.0:
-                turned = min(arrive[s, row] * MINUTE_S * blocked[s, kind, at], offered[s])
-                if load < 1.0:
-                    offered[s] -= turned
-                    over[s, row] += turned
-                total += offered[s] * work[s]
-        used, made = total, 0.0
-        if total <= capacity:
-            for s in range(services):
-                served[s, row] = offered[s]
-                line[s, row] = 0.0
-                made += offered[s] * tokens[s]
+            running[s, row] = busy[s]
+            idle *= 1.0 - busy[s]
+            fullest = max(fullest, load[s])
+        fit = _fit(rate, prefill_s, kind, speed, cost, load) if fullest >= 1.0 else 1.0
+        for s in range(services):
+            if offered[s] <= 0.0:
+                continue
+            out, kept = offered[s], 0.0
+            if load[s] >= 1.0:
+                out *= fit / load[s]
+                groups = devices / speed
+                kept = min(offered[s] - out, line_limit[s, kind] * groups)
+            elif load[s] > CROWDED:
+                at = int(load[s] * (FULL_CELLS / FULLEST))
+                out -= min(arrive[s, row] * MINUTE_S * blocked[kind, s, at], out)
+            served[s, row] = out
+            line[s, row] = kept
+            over[s, row] += offered[s] - out - kept
+            made += out * tokens[s]
+            done += out * each * (prefill_s[s] + cost[kind, s, FULL])
+        worked = done / speed * devices
+        if fullest >= 1.0:
+            full = wanted / done
+            at = full_steps + int((full - 1.0) * over_steps)
         else:
-            used = capacity
-            _fair(offered, work, capacity, given)
-            groups = max(compute[row] / together, 1.0)
-            for s in range(services):
-                if offered[s] > 0.0:
-                    out = min(given[s] / work[s], offered[s])
-                    served[s, row] = out
-                    made += out * tokens[s]
-                    rest = offered[s] - out
-                    kept = min(rest, line_limit[s, kind] * groups)
-                    line[s, row] = kept
-                    over[s, row] += rest - kept
-        worked = used / MINUTE_S
-        running = max(busy_table[kind, at] * devices, worked)
-        busy_sum[row] += running
+            full = 0.5 * (1.0 - idle + fullest)
+            at = int(full * full_steps)
+        fine = 0 if speed < speed_steps[2] else 1
+        pace = speed_lookup[fine, min(int(speed * speed_steps[fine]), speed_lookup.shape[1] - 1)]
+        at = places[kind, min(at, places.shape[1] - 1)]
+        point[row] = (kind * speed_bins + pace) * loads + at
+        runs = max((1.0 - idle) * devices, worked)
+        busy_sum[row] += runs
         tokens_sum[row] += made
-        all_busy += running
+        all_busy += runs
         all_work += worked
     return all_given, all_busy, all_work
+
+
+@njit(**_OPTIONS)
+def hold(
+    first,
+    last,
+    s,
+    share,
+    compute,
+    type_of,
+    together,
+    arrive,
+    cost,
+    stay,
+    nodes,
+    weights,
+    running,
+    ready,
+    found,
+):
+    """How long a request of one service is open at each site, about.
+
+    Args:
+        first: row.
+        last: row after the last.
+        s: the service.
+        share: (N,) of compute that AI has.
+        compute: (N,) devices.
+        type_of: (N,) rows of the tables.
+        together: devices of a group.
+        arrive: (S, N) requests a second, as seen last.
+        cost: of `Turns`, as the next three.
+        stay: of it.
+        nodes: of it.
+        weights: of it.
+        running: (S, N) part of the time that each service decodes.
+        ready: (S, N) above 0 where a service is loaded.
+        found: (N,) seconds, to fill; 0 where it cannot run.
+    """
+    services, cells = len(arrive), stay.shape[2] - 1
+    for row in range(first, last):
+        found[row] = 0.0
+        devices, kind = share[row] * compute[row], type_of[row]
+        if ready[s, row] <= 0.0 or devices <= 0.0:
+            continue
+        speed = min(devices, share[row] * together)
+        prefill, turn = 0.0, 0.0
+        for o in range(services):
+            if ready[o, row] > 0.0:
+                prefill += arrive[o, row] * cost[kind, o, PREFILL]
+        left = max(1.0 - prefill / devices, LEAST)
+        for i in range(len(nodes)):
+            product = weights[i]
+            for o in range(services):
+                if o != s:
+                    product *= 1.0 - running[o, row] * nodes[i]
+            turn += product
+        alone = cost[kind, s, ALONE] / (speed * left * turn)
+        at = arrive[s, row] * speed / devices * alone
+        at = stay[kind, s, int(at / (1.0 + at) * cells)]
+        found[row] = cost[kind, s, PREFILL] / (speed * left) + alone * at
 
 
 @njit(**_OPTIONS)

@@ -101,6 +101,7 @@ def batch(
     queue_limit: float = 2.0,
     spared: float = 0.0,
     other_prefill: float = 0.0,
+    turn: float = 1.0,
 ) -> Batch:
     """Equilibrium of a service with `share` of a device and `rate` requests a second.
 
@@ -115,6 +116,7 @@ def batch(
         queue_limit: line, as a multiple of the places.
         spared: part of every prompt that is in the cache already.
         other_prefill: share of the time that other services' prefills take.
+        turn: part of the decode time that the service has while it decodes; others have the rest.
     """
     prefill = float(prefill_samples_s(cost, service.prompt_tokens, spared).mean()) / share
     tokens = service.generated_tokens.mean if service.decodes else 1.0
@@ -124,7 +126,7 @@ def batch(
     states: Floats = np.ones(1)
     # What is let in grows with the decode capacity that prefill leaves, and shrinks it: bisect.
     for _ in range(_ROUNDS):
-        stretch = 1.0 / (share * max(1.0 - other_prefill - let_in * prefill, 1e-9))
+        stretch = 1.0 / (share * turn * max(1.0 - other_prefill - let_in * prefill, 1e-9))
         states = _equilibrium(cost, tokens, stretch, rate, line)
         passed = rate * (1.0 - states[-1])
         if abs(passed - let_in) <= 1e-9 * max(rate, 1e-12):
@@ -132,7 +134,7 @@ def batch(
         low, high = (let_in, high) if passed > let_in else (low, let_in)
         let_in = 0.5 * (low + high)
     busy = other_prefill + let_in * prefill
-    step = _steps(cost) / (share * max(1.0 - busy, 1e-9))
+    step = _steps(cost) / (share * turn * max(1.0 - busy, 1e-9))
     blocked = max(1.0 - let_in / rate, 0.0) if rate > 0.0 else 0.0
     return Batch(
         states,
@@ -150,6 +152,24 @@ def batch(
 def _steps(cost: ServiceCost) -> Floats:
     steps: Floats = cost.step_fixed_s + np.arange(cost.places + 1.0) * cost.step_sequence_s
     return steps
+
+
+def alone_s(cost: ServiceCost, tokens: float, size: int) -> float:
+    """Device seconds of one sequence's decode in a batch of `size`, its part of each step."""
+    return tokens * (cost.step_fixed_s / max(size, 1) + cost.step_sequence_s)
+
+
+def alone_states(cost: ServiceCost, alone: float, load: float, line: int) -> Floats:
+    """States of a service that has a device's decode to itself, as `Batch.states`.
+
+    Args:
+        cost: of it.
+        alone: device seconds of a sequence's decode in a batch of one.
+        load: of batches of one: requests a second times `alone`.
+        line: requests in line at most.
+    """
+    tokens = alone / (cost.step_fixed_s + cost.step_sequence_s)
+    return _equilibrium(cost, tokens, 1.0, load / alone, line)
 
 
 def _equilibrium(

@@ -24,6 +24,7 @@ def ttft_cdf(
     queue_limit: float = 2.0,
     spared: float = 0.0,
     others: Stream | None = None,
+    turn: float = 1.0,
 ) -> Floats:
     """Distribution of time to first token at a site, without the path there.
 
@@ -44,6 +45,7 @@ def ttft_cdf(
         queue_limit: line, as a multiple of the places.
         spared: part of every prompt that is in the cache already.
         others: prefills of other services of the site, in seconds on the whole device.
+        turn: part of the decode time that the service has while it decodes.
 
     Returns:
         (E,) probability that a request that is let in has its first token by each edge.
@@ -58,6 +60,7 @@ def ttft_cdf(
         queue_limit=queue_limit,
         spared=spared,
         other_prefill=min(outside.busy, 0.99),
+        turn=turn,
     )
     prefills = merged([stream_of(state.rate, own), outside])
     # The step itself, without the prefills that interrupt it: those are counted below.

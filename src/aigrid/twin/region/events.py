@@ -8,9 +8,6 @@ ends; its first token is made; its last token is made. Nothing else counts as on
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,6 +34,7 @@ from aigrid.twin.region.columns import (
     REGION,
     STARTED,
 )
+from aigrid.twin.sources import digest
 
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 # Four bits of a request's order that say: no more.
@@ -335,12 +333,6 @@ def _listed(w, who):
     return found
 
 
-def _sources(*modules: ModuleType) -> str:
-    """Digest of modules' sources."""
-    texts = "\0".join(inspect.getsource(module) for module in modules)
-    return hashlib.sha256(texts.encode()).hexdigest()
-
-
 def _compiled(code: str) -> Any:
     @njit(cache=True, **_OPTIONS)
     def advance(w, from_s, until_s, speed, arrivals, blocks, ended):
@@ -388,5 +380,5 @@ def _compiled(code: str) -> Any:
 
 # Compiled code is kept on disk, and kept code knows of no other file than its own; that the sources
 # it was made of are part of its key makes sure that it is `control`'s present code that runs.
-CODE = _sources(admit, compiled, agenda, columns, prefixes, serving)
+CODE = digest(admit, compiled, agenda, columns, prefixes, serving)
 advance = _compiled(CODE)

@@ -1,0 +1,176 @@
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call"
+"""What gateways make of their weights: the best candidate first, the rest when it has enough.
+
+A gateway sends a request to the candidate of the lowest price (`admit.order`), which rises with
+what it has open there. So each candidate has seats: the best takes the first at the price of one
+request open, and others come in only where that has risen above theirs. Who finds the first n seats
+taken goes on to the next; requests of a rate that stay for some time find n taken with Erlang's
+loss probability (Erlang B; Kleinrock, "Queueing Systems" I, 1975, 3.6), and what seat n carries is
+what seats before it overflow, less what overflows it (Syski, "Introduction to Congestion Theory in
+Telephone Systems", 1960, 7: ordered hunting).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from aigrid.control import admit, compiled
+from aigrid.twin.fluid import sites
+from aigrid.twin.fluid.ground import TOGETHER, Ground
+from aigrid.twin.fluid.threads import Threads
+from aigrid.twin.models.turns import Turns
+from aigrid.twin.sources import digest
+
+Floats = NDArray[np.float64]
+Weights = list[NDArray[np.float32]]
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+# Overflow of a smaller part of an origin's requests is none.
+NOTHING = 1e-3
+# Seats that are looked at; what overflows them all goes by weight.
+SEATS = 64
+
+
+class Gateways:
+    """Where the requests of each origin go.
+
+    Args:
+        ground: what stays.
+        turns: of the sites.
+
+    Attributes:
+        sent: (S, N, K) float32 part of each origin's requests that its gateway sends to each
+            candidate; rows sum to 1 or 0.
+    """
+
+    def __init__(self, ground: Ground, turns: Turns) -> None:
+        self._ground, self._turns = ground, turns
+        services = len(ground.country.services)
+        self.sent: Weights = [np.zeros(ground.reach.shape, np.float32) for _ in range(services)]
+        self._hold_s = np.zeros((services, len(ground.network)))
+
+    def follow(
+        self,
+        weight: Weights,
+        expected: Floats,
+        given: Floats,
+        arrive: Floats,
+        running: NDArray[np.float32],
+        ready: NDArray[np.float32],
+        threads: Threads,
+    ) -> None:
+        """Take new weights in.
+
+        Args:
+            weight: (S, N, K) of the routing table.
+            expected: (S, N) requests a second of each origin.
+            given: (N,) of compute that AI has.
+            arrive: (S, N) requests a second at each site, as seen last.
+            running: (S, N) part of the time that each service decodes there.
+            ready: (S, N) above 0 where it is loaded.
+            threads: to share work.
+        """
+        ground, turns = self._ground, self._turns
+
+        def one(s: int) -> None:
+            sites.hold(
+                0,
+                len(given),
+                s,
+                given,
+                ground.compute,
+                ground.type_of,
+                TOGETHER,
+                arrive,
+                turns.cost,
+                turns.stay,
+                turns.nodes,
+                turns.weights,
+                running,
+                ready,
+                self._hold_s[s],
+            )
+            columns = (0,) * ground.reach.shape[1]
+            send(
+                ground.reach,
+                weight[s],
+                expected[s],
+                self._hold_s[s],
+                ground.hop_ms,
+                self.sent[s],
+                columns,
+            )
+
+        threads.each(one, range(len(weight)))
+
+
+def _compiled(code: str) -> Any:
+    @njit(cache=True, **_OPTIONS)
+    def send(reach, weight, rate, hold_s, hop_ms, sent, columns):
+        """Part of each origin's requests that goes to each candidate; returns `code`.
+
+        Args:
+            reach: (N, K) candidates.
+            weight: (N, K) of one service; a row sums to 1 or 0.
+            rate: (N,) requests a second.
+            hold_s: (N,) that a request is open at a site.
+            hop_ms: (N, K) one way.
+            sent: (N, K) float32 to fill.
+            columns: K values, any: a tuple's length is known when this is compiled.
+        """
+        open_ = np.zeros(len(columns), np.int64)
+        for row in range(len(rate)):
+            best, best_price, next_price = -1, np.inf, np.inf
+            for at in range(len(columns)):
+                sent[row, at] = 0.0
+                if weight[row, at] > 0.0:
+                    price = admit.price(weight[row, at], 0)
+                    if price < best_price:
+                        next_price = best_price
+                        best, best_price = at, price
+                    elif price < next_price:
+                        next_price = price
+            if best < 0:
+                continue
+            hold = hold_s[reach[row, best]] + hop_ms[row, best] * 1e-3
+            offered = rate[row] * hold
+            # Part of the requests that find so many seats of the best one taken.
+            late, taken = 1.0, 0
+            while late > NOTHING and admit.price(weight[row, best], taken) < next_price:
+                taken += 1
+                late = offered * late / (taken + offered * late)
+            if late <= NOTHING:
+                sent[row, best] = 1.0
+                continue
+            sent[row, best] = 1.0 - late
+            open_[:] = 0
+            open_[best] = taken
+            for _ in range(SEATS):
+                at, lowest = -1, np.inf
+                for k in range(len(columns)):
+                    if weight[row, k] > 0.0:
+                        price = admit.price(weight[row, k], open_[k])
+                        if price < lowest:
+                            at, lowest = k, price
+                open_[at] += 1
+                taken += 1
+                before = late
+                late = offered * late / (taken + offered * late)
+                sent[row, at] += before - late
+                if late <= NOTHING:
+                    break
+            if late <= NOTHING:
+                sent[row, best] += late
+            else:
+                for k in range(len(columns)):
+                    sent[row, k] += late * weight[row, k]
+        return code
+
+    return send
+
+
+# As in `region.events`: it is `control`'s present code that runs, not what was compiled before.
+send = _compiled(digest(admit, compiled))
