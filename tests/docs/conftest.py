@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.tiny_encoder import make_tiny_encoder
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 FIRST = {
@@ -54,7 +56,8 @@ class Newcomer:
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     """A clone after `make up`, with a small model under the first model's name.
 
-    Only the model is smaller than what `make up` makes, and the port is any free one.
+    Only the models are smaller than what `make up` makes and the README fetches, and the port is
+    any free one.
     """
     pytest.importorskip("torch")
     home = tmp_path_factory.mktemp("home")
@@ -67,6 +70,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     (clone / "recipes").mkdir()
     lines = yaml.safe_dump(recipe, sort_keys=False)
     (clone / "recipes" / "first-light.yaml").write_text(lines)
+    make_tiny_encoder(clone / "all-MiniLM-L6-v2")
     somebody = Newcomer(clone, home)
     start = f'PATH="{BIN}:$PATH" aigrid up --detach --port 0 --sites 1,0,1'
     started = somebody.run(start)

@@ -215,9 +215,9 @@ def test_a_cancelled_job_is_dropped_and_the_line_goes_on(package: Path) -> None:
 def test_a_full_line_refuses_and_a_closed_engine_ends_its_jobs(package: Path) -> None:
     async def work(engine: EmbeddingEngine) -> None:
         engine.set_gate(lambda: False)
-        jobs = [asyncio.create_task(engine.embed(EmbeddingJob(str(n), ("a",)))) for n in range(18)]
+        jobs = [asyncio.create_task(engine.embed(EmbeddingJob(str(n), ("a",)))) for n in range(34)]
         await asyncio.sleep(0.05)
-        with pytest.raises(OverloadedError, match="18 jobs are waiting"):
+        with pytest.raises(OverloadedError, match="34 jobs are waiting"):
             await engine.embed(EmbeddingJob("more", ("a",)))
         await engine.close()
         ends = await asyncio.gather(*jobs, return_exceptions=True)

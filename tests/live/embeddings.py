@@ -1,6 +1,7 @@
 """A site's double that makes vectors, served beside the scripted engine of a `Rig`."""
 
 import asyncio
+import time
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ class ScriptedEmbedder(ScriptedEngine):
 
     async def embed(self, job: EmbeddingJob) -> Embeddings:
         self._running += 1
+        if job.times is not None:
+            job.times.fill_ns = time.time_ns()
         try:
             for _ in range(max(1, int(self.takes_s / 0.05))):
                 await asyncio.sleep(min(self.takes_s, 0.05))

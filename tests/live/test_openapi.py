@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from tests.live.conftest import GRID_TOKEN, KEY, Rig, Served, make_site
+from tests.live.embeddings import ScriptedEmbedder, serve
 from tests.live.plane import GRID, OPERATOR, make_plane
 
 from aigrid.app.upstream import publish_upstream
@@ -89,23 +90,31 @@ def described(running: Rig) -> dict[str, Any]:
 def test_the_gateway_keeps_its_document_whatever_is_asked(gateway: Rig) -> None:
     schema = schemathesis.openapi.from_url(f"{gateway.gateway.url}{gateway_openapi.PATH}")
 
+    embedder = ScriptedEmbedder()
+    serve(gateway, one=embedder)
+
     def steer(case: Any) -> None:
         if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
-            case.body["model"] = "m"  # the one that is served: what is asked gets to an engine
+            # those that are served: what is asked gets to an engine
+            case.body["model"] = "e" if case.path == "/v1/embeddings" else "m"
 
     assert attack(schema, KEY, steer) > 50
     assert gateway.apis["one"].agent.replicas.get("m").engine.jobs
+    assert embedder.embedded
 
 
 def test_the_gateways_document_describes_all_that_it_serves(gateway: Rig) -> None:
     told = described(gateway)
-    for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses"):
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"):
         body = told["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         name = body["schema"]["$ref"].rpartition("/")[2]
         schema = told["components"]["schemas"][name]
         assert schema["additionalProperties"] is False and "model" in schema["required"]
     chat = told["components"]["schemas"]["ChatRequest"]["properties"]
     assert {"tools", "tool_choice", "response_format", "n"} <= set(chat)
+    assert "input" in told["components"]["schemas"]["EmbeddingRequest"]["required"]
+    kinds = told["paths"]["/v1/embeddings"]["post"]["responses"]["200"]["content"]
+    assert list(kinds) == ["application/json"]
     assert {"/v1/models", "/v1/models/{name}", "/metrics", "/openapi.json"} <= set(told["paths"])
     text = json.dumps(told)
     assert GRID_TOKEN not in text and KEY not in text

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from aigrid.engines.meter import Meter
 from aigrid.engines.pace import Pace
 
 STEP_TOKENS = 256  # of a step, padding included, unless one text is longer
-JOBS = 16  # that take turns; the others wait in line
+JOBS = 32  # that take turns; the others wait in line
 CLOSE_LENGTH = 0.75  # of the longest in a batch; shorter ones would be padding for the most part
 READ_BYTES = 64 * 1024  # of text that are cut into tokens between two steps
 IDLE_WAIT_S = 1.0
@@ -50,7 +51,7 @@ class _Work:
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[Embeddings] = self.loop.create_future()
         self.closed = False  # its reader has gone
-        self.ids: list[Sequence[int]] = []
+        self.ids: list[array[int]] = []
         self.vectors = np.zeros((len(job.inputs), width), np.float32)
         self.texts: list[_Text] = []  # not all of them are still to be done
         self.done = [False] * len(job.inputs)
@@ -210,34 +211,37 @@ class EmbeddingEngine:
         return False
 
     def _read(self) -> None:
-        """Cut texts of the joining job into tokens, some at a time."""
-        if self._reading is None and len(self._turns) < JOBS:
+        """Cut texts of joining jobs into tokens, some at a time."""
+        left = READ_BYTES
+        while left > 0 and (work := self._joining()) is not None:
+            try:
+                left = self._tokenise(work, left)
+                if len(work.ids) == len(work.job.inputs):
+                    check_total(work.tokens)
+                    self._line_up(work)
+                    self._reading = None
+            except AigridError as error:
+                work.settle(error)
+                self._reading = None
+
+    def _joining(self) -> _Work | None:
+        """The job that is read, the next in line where there is none and a turn is free."""
+        if self._reading is None and self._waiting and len(self._turns) < JOBS:
             with self._wake:
                 self._reading = self._waiting.popleft() if self._waiting else None
             if self._reading is not None and self._reading.job.times is not None:
                 self._reading.job.times.fill_ns = time.time_ns()
-        work = self._reading
-        if work is None:
-            return
-        try:
-            if self._tokenise(work):
-                check_total(work.tokens)
-                self._line_up(work)
-                self._reading = None
-        except AigridError as error:
-            work.settle(error)
-            self._reading = None
+        return self._reading
 
-    def _tokenise(self, work: _Work) -> bool:
-        """Whether all of its inputs are read."""
-        left = READ_BYTES
+    def _tokenise(self, work: _Work, left: int) -> int:
+        """Read inputs for about so many bytes; what is left of them."""
         while len(work.ids) < len(work.job.inputs) and left > 0:
             given = work.job.inputs[len(work.ids)]
             ids = self._encoder.tokens(given) if isinstance(given, str) else given
             self._encoder.check(len(work.ids), ids)
-            work.ids.append(ids)
+            work.ids.append(array("i", ids))
             left -= len(given)
-        return len(work.ids) == len(work.job.inputs)
+        return left
 
     def _line_up(self, work: _Work) -> None:
         for place, ids in enumerate(work.ids):

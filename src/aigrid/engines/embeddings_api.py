@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import Field, PlainValidator
 
 from aigrid.core.errors import TooLargeError, UnavailableError
 from aigrid.engines.embedding import (
@@ -20,6 +20,7 @@ from aigrid.engines.embedding import (
     check_total,
 )
 from aigrid.engines.openai_api import parse_as
+from aigrid.engines.openai_fields import Strict, short
 
 PATH = "/v1/embeddings"
 ANSWER_LIMIT_BYTES = 60 << 20  # gateways take 64 MiB
@@ -46,13 +47,11 @@ def _input(at: int, given: Any) -> Input:
         return tuple(given)
     if given in ("", []):
         raise ValueError(f"input {at} is empty, each needs at least one token")
-    raise ValueError(f"input {at} is {_short(given)}; {_SHAPE}")
+    raise ValueError(f"input {at} is {short(given)}; {_SHAPE}")
 
 
-class EmbeddingRequest(BaseModel):
+class EmbeddingRequest(Strict):
     """`POST /v1/embeddings`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     model: str = Field(min_length=1, max_length=256)
     input: Annotated[tuple[Input, ...], PlainValidator(_inputs)]
@@ -164,8 +163,3 @@ def _as_vector(given: list[float] | str) -> NDArray[np.float32]:
         return np.frombuffer(base64.b64decode(given, validate=True), _FLOATS).astype(np.float32)
     with np.errstate(over="ignore"):  # what is too large for a float32 is found out later
         return np.asarray(given, np.float32)
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."

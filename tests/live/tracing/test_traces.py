@@ -9,6 +9,7 @@ import openai
 import pytest
 from prometheus_client import REGISTRY
 from tests.live.conftest import KEY, Middle, Rig, ask, client, post, until
+from tests.live.embeddings import ScriptedEmbedder, serve
 from tests.live.tracing.receiver import Receiver, Seen
 
 from aigrid.engines.scripted import Script
@@ -75,6 +76,26 @@ def test_one_trace_spans_client_gateway_site_and_engine(rig: RigMaker, receiver:
         "site decode": "chat m",
     }
     assert receiver.paths == {"/v1/traces"}
+
+
+def test_an_embedding_is_one_trace_that_says_what_was_read(
+    rig: RigMaker, receiver: Receiver
+) -> None:
+    running = rig(telemetry=Telemetry(receiver.url), one=Script())
+    serve(running, one=ScriptedEmbedder())
+    with client(running, default_headers={"traceparent": SAMPLED}) as api:
+        api.embeddings.create(model="e", input=[SECRET, "two words"])
+    spans = receiver.until(both)
+    path = "POST /v1/embeddings"
+    told = tree(spans)
+    assert told[f"gateway {path}"] == "client" and told[f"site {path}"] == path
+    assert told["site embeddings e"] == path
+    assert told["site queue"] == told["site prefill"] == "embeddings e"
+    assert "site decode" not in told
+    engine = next(s for s in spans if s.name == "embeddings e").attributes
+    assert engine["gen_ai.operation.name"] == "embeddings" and engine["aigrid.inputs"] == 2
+    assert engine["gen_ai.usage.input_tokens"] == len(SECRET.split()) + 2
+    assert SECRET not in repr(spans)
 
 
 def test_spans_lie_within_their_parents_and_say_what_the_conventions_ask(
