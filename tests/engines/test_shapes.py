@@ -176,3 +176,21 @@ def test_tools_and_what_they_gave_are_in_the_prompt(taught: Callable[[str], Path
 def test_model_without_tools_says_so(model_dir: Path, job: Job) -> None:
     with pytest.raises(InvalidRequestError, match="this model has no tools"):
         run(model_dir, job)
+
+
+def test_choices_share_the_whole_pieces_of_their_prompt(model_dir: Path) -> None:
+    prompt = tuple(range(1, 71))
+    jobs = [
+        Job(f"j{n}", Sampling(max_tokens=2, temperature=1, seed=n), prompt=prompt) for n in range(4)
+    ]
+
+    async def work() -> int:
+        async with opened(model_dir) as engine:
+
+            async def collect(job: Job) -> None:
+                assert [chunk async for chunk in engine.generate(job)]
+
+            await asyncio.gather(*map(collect, jobs))
+            return int(engine.load().prompt_tokens_total)
+
+    assert asyncio.run(work()) == 70 + 3 * (70 - 64)

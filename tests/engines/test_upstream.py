@@ -28,6 +28,7 @@ from aigrid.engines.load import load_engine
 from aigrid.engines.openai_answers import Answer
 from aigrid.engines.openai_api import parse_chat, to_job
 from aigrid.engines.scripted import Script, ScriptedEngine
+from aigrid.engines.shape import Shape, ToolCall, whole_calls
 from aigrid.engines.upstream import LINE_LIMIT_BYTES, UpstreamEngine
 
 CHAT = Job("j", Sampling(max_tokens=5, temperature=0), messages=(Message("user", "a b c d e f"),))
@@ -116,6 +117,32 @@ def test_an_answer_comes_through_with_counts():
     assert "".join(c.text for c in chunks) == "you said: a b c"
     last = chunks[-1]
     assert (last.finish_reason, last.prompt_tokens, last.completion_tokens) == ("length", 6, 5)
+
+
+def test_tools_go_there_and_calls_come_back():
+    asked = []
+
+    async def handler(request):
+        asked.append(await request.json())
+        delta = {"index": 0, "id": "c1", "type": "function"}
+        named = delta | {"function": {"name": "now", "arguments": ""}}
+        more = {"index": 0, "function": {"arguments": "{}"}}
+        events = [
+            {"delta": {"role": "assistant", "content": None, "tool_calls": [named]}},
+            {"delta": {"tool_calls": [more]}},
+            {"delta": {}, "finish_reason": "tool_calls"},
+        ]
+        said = [json.dumps({"choices": [{"index": 0} | event]}).encode() for event in events]
+        pieces = [b"data: " + data + b"\n\n" for data in [*said, b"[DONE]"]]
+        return await streaming(*pieces)(request)
+
+    tools = ({"type": "function", "function": {"name": "now"}},)
+    job = replace(CHAT, shape=Shape(None, tools, "required"))
+    chunks = run_against(handler, job=job)
+    assert asked[0]["tools"] == list(tools) and asked[0]["tool_choice"] == "required"
+    deltas = [delta for chunk in chunks for delta in chunk.calls]
+    assert whole_calls(deltas) == [ToolCall("c1", "now", "{}")]
+    assert chunks[-1].finish_reason == "tool_calls"
 
 
 def test_the_key_is_sent_and_can_be_changed_in_place(tmp_path):

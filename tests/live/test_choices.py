@@ -11,6 +11,7 @@ from aigrid.core.errors import OverloadedError, UnavailableError
 from aigrid.engines.engine import Job
 from aigrid.engines.scripted import Script
 from aigrid.live.limits import Limits
+from aigrid.live.quotas import Ask
 
 RigMaker = Callable[..., Rig]
 WORDS = 30
@@ -116,3 +117,9 @@ def test_one_choice_too_many_for_the_line_refuses_all(rig: RigMaker) -> None:
     running = rig(limits=Limits(try_for_s=0.2), one=full)
     assert post(running, ask(n=N))[0] == OverloadedError.http_status
     until(lambda: running.apis["one"].agent.replicas.get("m").engine.load().running == 0)
+
+
+def test_a_quota_sets_aside_what_all_choices_may_need() -> None:
+    one, three = (Ask.of("m", False, ask(max_tokens=10, n=n)) for n in (1, 3))
+    assert (one.answer_tokens, three.answer_tokens) == (10, 30)
+    assert Ask.of("m", False, ask('say {"n": 4}', max_tokens=10)).answer_tokens == 10

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aigrid.engines.engine import Chunk, TokenLogprob
+from aigrid.engines.shape import CallDelta
 from aigrid.live import frames
 from aigrid.live.frames import Relay
 from aigrid.live.generation import read_parts, write_parts
@@ -75,6 +76,12 @@ def test_text_without_tokens_cannot_be_continued() -> None:
     assert relay.known
     relay.feed(event("text"))
     assert not relay.known
+    relay = Relay()
+    delta = {"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}
+    relay.feed(
+        b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
+    )
+    assert not relay.known
 
 
 def test_parts_of_an_answer_come_back_as_they_were() -> None:
@@ -89,3 +96,19 @@ def test_parts_of_an_answer_come_back_as_they_were() -> None:
     relay.feed(write_parts([Chunk("text", 3, 1)]))
     assert not relay.known
     assert write_parts([]) == b""
+
+
+def test_parts_of_several_choices_and_of_calls_are_told_apart() -> None:
+    delta = CallDelta(0, "{}", "c0", "now")
+    chunks = [
+        Chunk("a", 3, 1, None, (), (1,)),
+        Chunk("", 3, 1, None, (), (5,), (delta,), 1),
+        Chunk("b", 3, 2, None, (), (2,)),
+        Chunk("", 3, 1, "stop", (), (), (), 2),  # said again: nothing of it is new
+    ]
+    relay = Relay()
+    assert relay.feed(write_parts(chunks)) == b"" and relay.known
+    assert read_parts([part.decode() for part in relay.parts]) == [
+        Chunk("ab", 3, 2, None, (), (1, 2)),
+        chunks[1],
+    ]
