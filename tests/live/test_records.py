@@ -1,6 +1,7 @@
 """A grid that comes to PostgreSQL loses nothing, and never goes on in the wrong place."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,31 @@ from aigrid.core.errors import (
     NotFoundError,
     UnavailableError,
 )
+from aigrid.core.rollout import RolloutPlan
 from aigrid.core.tenancy import Grant, Tenant, Usage
 from aigrid.live.ledger import Deployment, Ledger
 from aigrid.live.paths import GridPaths
 from aigrid.live.records import open_records
+from aigrid.live.rollout_book import RolloutBook, RolloutRecord
 from aigrid.live.wide.invited import KEPT_S, METADATA, Invitations
 from aigrid.store.billing.book import Entry, Terms, UsageBook
 from aigrid.store.database import Database, sqlite_url
 from aigrid.store.schema import Part, prepare
 
 CHAT = Deployment("chat", "1", "sha256:0", 5.0)
+ROLLOUT = RolloutRecord(
+    "chat",
+    "r1",
+    "2",
+    "sha256:2",
+    "1",
+    "sha256:0",
+    RolloutPlan(share=0.3),
+    "watching",
+    "3 of 100 requests",
+    began_at_s=6.5,
+    seen={"new": {"requests": 3}},
+)
 
 
 def paths_in(folder: Path) -> GridPaths:
@@ -48,6 +64,17 @@ def test_a_ledger_knows_after_a_restart_what_it_was_told(database_url: str) -> N
     assert ledger.holds() == again.holds() == {"a": "cordoned"}
     ledger.close()
     again.close()
+
+
+def test_the_last_rollout_of_a_service_is_known_after_a_restart(database_url: str) -> None:
+    database = Database(database_url)
+    book = RolloutBook(database)
+    book.put(replace(ROLLOUT, rollout="r0", phase="rolled_back", retired=True))
+    book.put(ROLLOUT)
+    again = RolloutBook(database)
+    assert book.all() == again.all() == [ROLLOUT]
+    assert again.get("other") is None
+    database.close()
 
 
 def test_invitations_are_used_once_and_dismissals_outlive_a_restart(database_url: str) -> None:
@@ -108,6 +135,7 @@ def test_a_grid_brings_its_records_along_once(tmp_path: Path, postgres_url: str)
     UsageBook(old.accounts.database).put([Entry(usage, Terms(), 7)], 7, "hash")
     old.ledger.put(CHAT)
     old.invitations.dismiss("gone", 1.0)
+    old.rollouts.put(ROLLOUT)
     revision = old.accounts.revision()
     old.close()
     for _ in range(2):
@@ -117,6 +145,7 @@ def test_a_grid_brings_its_records_along_once(tmp_path: Path, postgres_url: str)
         assert UsageBook(new.accounts.database).audited() == (7, "hash")
         assert UsageBook(new.accounts.database).row("r")["completion_tokens"] == 2
         assert new.ledger.all() == [CHAT] and new.invitations.is_dismissed("gone")
+        assert new.rollouts.get("chat") == ROLLOUT
         new.close()
 
 

@@ -115,3 +115,47 @@ def test_what_is_not_wanted_any_more_stops(kept: ReplicaSet) -> None:
         await settle(lambda: engine._closed)  # type: ignore[attr-defined]
 
     asyncio.run(scenario())
+
+
+def test_versions_that_change_places_are_not_loaded_again(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        kept.reconcile({"m": ("v1", 1), "m@beside": ("v2", 2)})
+        await settle(lambda: len(kept.serving) == 2)
+        before = dict(kept.serving)
+        kept.reconcile({"m": ("v2", 3), "m@beside": ("v1", 4)})
+        assert kept.serving == {"m": before["m@beside"], "m@beside": before["m"]}
+        assert kept.get("m", "v1") is before["m"]
+        assert kept.draining == []
+        assert kept.source.fetched == ["v1", "v2"]  # type: ignore[attr-defined]
+
+    asyncio.run(scenario())
+
+
+def test_the_old_version_serves_beside_the_new_one_while_that_loads(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        kept.reconcile({"m": ("v1", 1)})
+        await settle(lambda: "m" in kept.serving)
+        old = kept.serving["m"]
+        kept.reconcile({"m": ("v2", 2), "m@beside": ("v1", 3)})
+        assert kept.serving == {"m": old, "m@beside": old}
+        await settle(lambda: kept.serving["m"].digest == "v2")
+        assert kept.serving["m@beside"] is old
+        kept.reconcile({"m": ("v2", 2)})
+        await settle(lambda: old.engine._closed)  # type: ignore[attr-defined]
+
+    asyncio.run(scenario())
+
+
+def test_what_is_wanted_again_before_it_has_ended_goes_on(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        kept.reconcile({"m": ("v1", 1)})
+        await settle(lambda: "m" in kept.serving)
+        replica = kept.serving["m"]
+        kept.reconcile({})
+        assert kept.draining == [replica]
+        kept.reconcile({"m@beside": ("v1", 2)})
+        await asyncio.sleep(0.15)
+        assert kept.get("m", "v1") is replica
+        assert not replica.engine._closed  # type: ignore[attr-defined]
+
+    asyncio.run(scenario())

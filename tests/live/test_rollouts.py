@@ -13,13 +13,11 @@ from tests.live.plane import GRID, running_plane
 from aigrid.app.upstream import publish_upstream
 from aigrid.core.codec import to_plain
 from aigrid.core.events import VersionsSeen
-from aigrid.core.rollout import RolloutPlan, VersionCounts
+from aigrid.core.rollout import VersionCounts
 from aigrid.core.site import Site
 from aigrid.live.control_plane import ControlPlane
-from aigrid.live.rollout_book import RolloutBook, RolloutRecord
 from aigrid.live.rollouts import cards
 from aigrid.store.catalogue import PackageRecord
-from aigrid.store.database import Database, sqlite_url
 
 SITES = ("hub-1", "hub-2")
 QUICK = {"share": 0.5, "min_requests": 10, "min_s": 0.0, "limit_s": 60.0}
@@ -202,16 +200,6 @@ def test_what_cannot_be_tried_is_refused(data: Path) -> None:
             refused = api.post(start, json={"reference": "chat:2", "plan": plan})
             assert refused.status_code == 400
         assert api.get("/control/v1/rollouts/chat").status_code == 404
-
-
-def test_a_record_is_read_back_as_it_was_put(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "grid.sqlite")
-    book = RolloutBook(Database(url))
-    record = RolloutRecord(
-        "chat", "r1", "2", "sha256:2", "1", "sha256:1", RolloutPlan(share=0.3), began_at_s=5.5
-    )
-    book.put(record)
-    assert RolloutBook(Database(url)).all() == [record]
 
 
 def package(bits: float, documents: int = 3) -> PackageRecord:

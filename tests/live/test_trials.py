@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.live.conftest import Rig, ask, client, post, until
 
-from aigrid.core.errors import UnavailableError
+from aigrid.core.errors import AigridError, UnavailableError
 from aigrid.core.package import ServiceSpec
 from aigrid.core.routing import RoutingTable, Track
 from aigrid.engines.engine import Job
@@ -142,6 +142,19 @@ def test_after_promotion_a_stream_of_the_old_version_is_continued_where_that_sti
     replicas.serving["m@beside"] = old
     thread.join(10)
     assert texts_seen == [OLD_TEXT]
+
+
+def test_a_failing_version_trips_no_breaker_of_the_other_and_is_forgotten(
+    rig: RigMaker,
+) -> None:
+    running = rig(one=OLD_SCRIPT)
+    silent = Script(answer=say("new"), fail_with=AigridError("bug"))
+    put_beside(running, {"one": silent}, share=0.9)
+    assert set(texts(running, 12)) == {OLD_TEXT}
+    state = running.gateway_state
+    assert {service for _, service in state.mirror.health._breakers} <= {f"m@{NEW}"}
+    running.control.publish(dict(state.mirror.urls), [1.0])
+    until(lambda: not state.mirror.health._breakers)
 
 
 def test_a_request_without_a_lot_for_the_new_version_is_not_counted(rig: RigMaker) -> None:

@@ -78,6 +78,12 @@ class Health:
             del self._breakers[key]
         self._count()
 
+    def forget_versions(self, known: set[str]) -> None:
+        """Of second versions (`SERVICE@DIGEST`) only these may still be asked for."""
+        for key in [key for key in self._breakers if "@" in key[1] and key[1] not in known]:
+            del self._breakers[key]
+        self._count()
+
     async def probe(
         self, session: aiohttp.ClientSession, urls: Callable[[], dict[str, str]]
     ) -> None:

@@ -64,6 +64,7 @@ class RouteMirror:
         self.services = {service["name"]: service for service in answer["services"]}
         self.places = {name: Place(name, *at) for name, at in answer.get("places", {}).items()}
         self._known.clear()
+        self.health.forget_versions({f"{t.service}@{t.digest}" for t in self.table.tracks})
         if self.on_install is not None:
             self.on_install(answer)
         self.version = answer["version"]  # last: what could not be read is asked for again
