@@ -12,20 +12,7 @@ from pathlib import Path
 
 LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 MISSING = "libfaketime is not installed (Debian: apt-get install faketime)"
-# Debian's libfaketime 0.9.10 takes a sleep until a monotonic moment, as Python's is, for one until
-# a wall-clock time: it is refused (EINVAL). A `select` of nothing sleeps for a span.
-CUSTOMISE = """import select
-import time
-
-
-def sleep(seconds):
-    if seconds < 0:
-        raise ValueError("sleep length must be non-negative")
-    select.select([], [], [], seconds)
-
-
-time.sleep = sleep
-"""
+CUSTOMISE = "from aigrid.app.chaos.waits import install\n\ninstall()\n"
 SEEN_S = 1.0  # how long the library may go on with what it read before
 
 
