@@ -12,7 +12,20 @@ from pathlib import Path
 
 LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 MISSING = "libfaketime is not installed (Debian: apt-get install faketime)"
-CUSTOMISE = "from aigrid.app.chaos.waits import install\n\ninstall()\n"
+# Debian's libfaketime 0.9.10 takes a sleep until a monotonic moment, as Python's is, for one until
+# a wall-clock time: it is refused (EINVAL). A `select` of nothing sleeps for a span.
+CUSTOMISE = """import select
+import time
+
+
+def sleep(seconds):
+    if seconds < 0:
+        raise ValueError("sleep length must be non-negative")
+    select.select([], [], [], seconds)
+
+
+time.sleep = sleep
+"""
 SEEN_S = 1.0  # how long the library may go on with what it read before
 
 
@@ -42,6 +55,8 @@ class Clocks:
             "LD_PRELOAD": library(),
             "FAKETIME_TIMESTAMP_FILE": str(self._file(process)),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # Else timed waits for locks, Python's own among them, come back at once and spin.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "FAKETIME_CACHE_DURATION": str(int(SEEN_S)),
         }
 
