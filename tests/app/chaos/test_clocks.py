@@ -11,7 +11,7 @@ import pytest
 from aigrid.app.chaos.clocks import MISSING, Clocks, library
 
 ASKED = """
-import asyncio, queue, threading, time
+import queue, threading, time
 time.sleep(0.05)
 line, cpu_s = queue.Queue(), time.process_time()
 try:
@@ -20,11 +20,7 @@ except queue.Empty:
     line.put("late")
 threading.Timer(0.1, line.put, ("told",)).start()
 assert (line.get(timeout=60), line.get(timeout=60)) == ("late", "told")
-async def call():
-    for _ in range(100):
-        await asyncio.to_thread(int)
-asyncio.run(call())
-assert time.process_time() - cpu_s < 0.5  # it waits, and does not spin
+assert time.process_time() - cpu_s < 0.3  # it waits, and does not spin
 print(time.time())
 """
 
