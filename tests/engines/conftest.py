@@ -30,7 +30,7 @@ def make_checkpoint(target: Path, *, tied: bool) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    vocabulary_size = _make_tokenizer(target)
+    vocabulary_size = make_tokenizer(target)
     config = LlamaConfig(
         hidden_size=48,
         intermediate_size=80,
@@ -51,7 +51,7 @@ def make_checkpoint(target: Path, *, tied: bool) -> Path:
     return target
 
 
-def _make_tokenizer(target: Path) -> int:
+def make_tokenizer(target: Path) -> int:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

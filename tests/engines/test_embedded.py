@@ -26,7 +26,7 @@ PROMPTS = ["the grid carries", "a radio slot", "naïve café", "x", "bytes that 
 @asynccontextmanager
 async def opened(model_dir, **options):
     engine = EmbeddedEngine.open(model_dir, **options)
-    engine._eos = frozenset()  # a random model would end at random
+    engine._intake._eos = frozenset()  # a random model would end at random
     try:
         yield engine
     finally:
@@ -109,7 +109,7 @@ def test_logprobs_come_with_ranked_alternatives_that_sum_to_less_than_one(model_
     async def run():
         async with opened(model_dir) as engine:
             chunks = await collect(engine, "the grid", sampling)
-            ids = engine._vocabulary.encode("the grid", special=True)
+            ids = engine._intake._vocabulary.encode("the grid", special=True)
             entries = [entry for c in chunks for entry in c.logprobs]
             scored = engine.score(ids + [entry.token_id for entry in entries])
             return entries, scored[len(ids) - 1 :]
@@ -144,7 +144,7 @@ def test_an_end_token_stops_the_answer(model_dir):
             sampling = Sampling(max_tokens=10, temperature=0, logprobs=True)
             chunks = await collect(engine, "the grid", sampling)
             third = [entry.token_id for c in chunks for entry in c.logprobs][2]
-            engine._eos = frozenset([third])
+            engine._intake._eos = frozenset([third])
             return await collect(engine, "the grid", sampling)
 
     chunks = asyncio.run(run())
@@ -188,7 +188,7 @@ def test_chat_messages_go_through_the_template(model_dir):
         async with opened(model_dir) as engine:
             job = Job("j", GREEDY, messages=(Message("user", "hello"),))
             chat = "".join([c.text async for c in engine.generate(job)])
-            ids = engine._vocabulary.encode("<|user|>hello\n<|assistant|>", special=False)
+            ids = engine._intake._vocabulary.encode("<|user|>hello\n<|assistant|>", special=False)
             return chat, await answer(engine, tuple(ids))
 
     chat, plain = asyncio.run(run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from openai.types import Completion
@@ -17,8 +18,10 @@ from aigrid.engines.openai_api import (
     peek,
     request_body,
     to_job,
+    to_jobs,
 )
 from aigrid.engines.openai_stream import StreamReader
+from aigrid.engines.shape import CallDelta, ToolCall, whole_calls
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -33,6 +36,17 @@ def text_part(text: str) -> dict[str, str]:
 
 def turn(**changes) -> list[dict]:
     return [HELLO[0] | changes]
+
+
+def function(name: str = "now", **more) -> dict:
+    return {"type": "function", "function": {"name": name} | more}
+
+
+def called(arguments: str) -> dict:
+    return function(arguments=arguments) | {"id": "c1"}
+
+
+NOW, CALLED = function(), called("{}")
 
 
 def completion_body(**changes) -> bytes:
@@ -79,14 +93,47 @@ INVALID = "invalid_request_error"
     ("changes", "param", "code", "message"),
     [
         ({"temprature": 1}, "temprature", UNKNOWN, "unknown key 'temprature'"),
-        ({"n": 2}, "n", UNSUPPORTED, "n is 2, which is not supported"),
+        ({"n": 9}, "n", INVALID, "n is 9"),
         ({"presence_penalty": 0.5}, "presence_penalty", UNSUPPORTED, "is 0.5"),
-        ({"tools": [{"type": "function"}]}, "tools", UNSUPPORTED, "leave tools out"),
+        ({"best_of": 2}, "best_of", UNSUPPORTED, "leave best_of out"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function", INVALID, "is missing"),
+        ({"tools": [{"type": "magic"}]}, "tools.0.type", INVALID, "magic"),
+        ({"tools": [NOW, NOW]}, "tools", INVALID, "twice"),
         (
-            {"response_format": {"type": "json_object"}},
-            "response_format",
-            UNSUPPORTED,
-            "json_object",
+            {"tools": [{"type": "function", "function": {"name": "a b"}}]},
+            "tools.0.function.name",
+            INVALID,
+            "a b",
+        ),
+        (
+            {"tools": [function(parameters={"type": "string"})]},
+            "tools.0.function.parameters",
+            INVALID,
+            "of type 'object'",
+        ),
+        ({"tool_choice": "required"}, "tool_choice", INVALID, "without tools"),
+        (
+            {"tools": [NOW], "tool_choice": {"type": "function", "function": {"name": "then"}}},
+            "tool_choice",
+            INVALID,
+            "'then'",
+        ),
+        ({"functions": [{}]}, "functions", UNSUPPORTED, "leave functions out"),
+        ({"response_format": {"type": "xml"}}, "response_format", INVALID, "xml"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
+            "response_format.json_schema.json_schema.name",
+            INVALID,
+            "is missing",
+        ),
+        ({"messages": turn(role="tool")}, "messages.0.tool_call_id", INVALID, "is missing"),
+        ({"messages": turn(tool_call_id="x")}, "messages.0.tool_call_id", INVALID, "'user'"),
+        ({"messages": turn(tool_calls=[CALLED])}, "messages.0.tool_calls", INVALID, "'user'"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [called("[1]")]}]},
+            "messages.0.tool_calls.0.function.arguments",
+            INVALID,
+            "no JSON object",
         ),
         ({"temperature": 3}, "temperature", INVALID, "temperature is 3"),
         ({"temperature": "0.5"}, "temperature", INVALID, "temperature is '0.5'"),
@@ -259,6 +306,38 @@ def test_what_we_write_we_can_read(chat):
     assert reader.last_chunk() == Chunk("", 5, 3, "length")
 
 
+def test_tools_and_formats_go_upstream_as_they_came():
+    schema = {"name": "s", "schema": {"type": "object"}, "strict": True}
+    body = chat_body(
+        messages=[
+            *HELLO,
+            {"role": "assistant", "content": None, "refusal": None, "tool_calls": [CALLED]},
+            {"role": "tool", "tool_call_id": "c1", "content": "noon"},
+        ],
+        tools=[NOW, function("later", parameters={"type": "object"}, strict=True)],
+        tool_choice={"type": "function", "function": {"name": "later"}},
+        parallel_tool_calls=False,
+        response_format={"type": "json_schema", "json_schema": schema},
+    )
+    job = to_job(parse_chat(body), "j")
+    assert job.messages[1:] == (
+        Message("assistant", "", (ToolCall("c1", "now", "{}"),)),
+        Message("tool", "noon", (), "c1"),
+    )
+    sent = request_body(job, "other")
+    asked = json.loads(body)
+    for name in ("tools", "tool_choice", "parallel_tool_calls", "response_format"):
+        assert sent[name] == asked[name]
+    assert to_job(parse_chat(json.dumps(sent).encode()), "j") == job
+
+
+def test_choices_have_seeds_that_count_on_and_ids_of_their_own():
+    jobs = to_jobs(parse_chat(chat_body(n=3, seed=5)), "j")
+    assert [job.sampling.seed for job in jobs] == [5, 6, 7]
+    assert len({job.job_id for job in jobs}) == 3 and jobs[0].job_id == "j"
+    assert len(to_jobs(parse_completion(completion_body(n=2)), "j")) == 2
+
+
 def test_a_job_goes_upstream_as_it_came():
     body = chat_body(max_tokens=5, temperature=0, seed=1, stop="x", logprobs=True, top_logprobs=2)
     job = to_job(parse_chat(body), "j")
@@ -268,6 +347,51 @@ def test_a_job_goes_upstream_as_it_came():
     job = to_job(parse_completion(completion_body(prompt=[1, 2], logprobs=0)), "j")
     again = parse_completion(json.dumps(request_body(job, "other")).encode())
     assert to_job(again, "j") == job
+
+
+CALLS = [
+    Chunk("see ", 5, 2),
+    Chunk("", 5, 4, None, (), (), (CallDelta(0, "", "c0", "now"), CallDelta(0, '{"a":'))),
+    Chunk("", 5, 6, None, (), (), (CallDelta(0, "1}"), CallDelta(1, "{}", "c1", "later"))),
+    Chunk("", 5, 7, "tool_calls"),
+]
+WANTED = [ToolCall("c0", "now", '{"a":1}'), ToolCall("c1", "later", "{}")]
+
+
+def test_tool_calls_streamed_and_whole():
+    stream = b"".join(map(Answer("id", "m", 1, chat=True).event, CALLS))
+    reader = StreamReader(chat=True)
+    read = [chunk for line in stream.split(b"\n") for chunk in reader.feed(line)]
+    assert whole_calls([delta for chunk in read for delta in chunk.calls]) == WANTED
+    assert reader.last_chunk().finish_reason == "tool_calls"
+    *events, _ = map(ChatCompletionChunk.model_validate_json, data_of(stream)[:-1])
+    assert events[1].choices[0].delta.tool_calls[0].function.name == "now"
+    body = ChatCompletion.model_validate_json(Answer("id", "m", 1, chat=True).body(CALLS))
+    message = body.choices[0].message
+    assert (message.content, body.choices[0].finish_reason) == ("see ", "tool_calls")
+    assert [c.function.arguments for c in message.tool_calls] == ['{"a":1}', "{}"]
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_several_choices_in_one_answer(chat):
+    chunks = [
+        Chunk("a", 5, 1),
+        replace(Chunk("x", 5, 1), choice=1),
+        Chunk("b", 5, 2, "stop"),
+        replace(Chunk("y", 5, 3, "length"), choice=1),
+    ]
+    answer = Answer("id", "m", 1, chat=chat, choices=2, include_usage=True)
+    stream = answer.first_event() + b"".join(map(answer.event, chunks))
+    assert answer.ended and stream.count(DONE) == 1
+    events = [json.loads(event) for event in data_of(stream)[:-1]]
+    texts = {0: "", 1: ""}
+    for choice in (c for event in events for c in event["choices"]):
+        texts[choice["index"]] += choice.get("text") or choice.get("delta", {}).get("content", "")
+    assert texts == {0: "ab", 1: "xy"}
+    assert [e["usage"]["completion_tokens"] for e in events if e.get("usage")] == [5]
+    whole = json.loads(Answer("id", "m", 1, chat=chat, choices=2).body(chunks))
+    assert [c["finish_reason"] for c in whole["choices"]] == ["stop", "length"]
+    assert whole["usage"] == {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
 
 
 @pytest.mark.parametrize(

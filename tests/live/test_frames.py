@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aigrid.engines.engine import Chunk, TokenLogprob
 from aigrid.live import frames
 from aigrid.live.frames import Relay
-from aigrid.live.generation import read_parts, write_part
+from aigrid.live.generation import read_parts, write_parts
 
 
 def event(text: str, finish: str | None = None) -> bytes:
@@ -80,12 +80,12 @@ def test_text_without_tokens_cannot_be_continued() -> None:
 def test_parts_of_an_answer_come_back_as_they_were() -> None:
     entry = TokenLogprob("a", 1, -0.5, (("a", -0.5), ("b", float("-inf"))))
     chunks = [Chunk("a\n\n", 3, 1, None, (entry,), (1,)), Chunk("\u2028b", 3, 2, None, (), (2,))]
-    block = write_part(chunks)
+    block = write_parts(chunks)
     assert block.count(b"\n") == 2
     relay = Relay()
     assert relay.feed(block) == b"" and relay.begun and relay.known
     (back,) = read_parts([part.decode() for part in relay.parts])
     assert back == Chunk("a\n\n\u2028b", 3, 2, None, (entry,), (1, 2))
-    relay.feed(write_part([Chunk("text", 3, 1)]))
+    relay.feed(write_parts([Chunk("text", 3, 1)]))
     assert not relay.known
-    assert write_part([]) == b""
+    assert write_parts([]) == b""

@@ -24,9 +24,11 @@ from aigrid.core.errors import (
     UnavailableError,
 )
 from aigrid.engines.chat import ChatTemplate
+from aigrid.engines.constraint import Grammars
 from aigrid.engines.decoder import Decoder
 from aigrid.engines.engine import Chunk, EngineLoad, Job
-from aigrid.engines.mailbox import Mailbox, Outbox
+from aigrid.engines.intake import Intake
+from aigrid.engines.mailbox import Outbox
 from aigrid.engines.meter import Meter
 from aigrid.engines.pace import Pace
 from aigrid.engines.prefixes import PrefixShelf
@@ -46,17 +48,14 @@ class EmbeddedEngine:
     def __init__(
         self,
         decoder: Decoder,
-        vocabulary: Vocabulary,
-        template: ChatTemplate,
-        eos: frozenset[int],
+        intake: Intake,
+        grammars: Grammars,
         queue_limit: int,
         shelf: int = 0,
     ) -> None:
         self.context_tokens = decoder.context_tokens
         self._decoder = decoder
-        self._vocabulary = vocabulary
-        self._template = template
-        self._eos = eos
+        self._intake, self._grammars = intake, grammars
         self._queue_limit = queue_limit
         self._pace = Pace()
         self._meter = Meter(places=decoder.slots)
@@ -109,12 +108,14 @@ class EmbeddedEngine:
                 f"knows {decoder.vocab_size} tokens",
                 next_step="make the package again: its files do not belong together",
             )
-        ends = end_tokens(model_dir)
-        return cls(decoder, vocabulary, template, ends, queue_limit, max(prefixes, 0))
+        ends, context, ids = end_tokens(model_dir), decoder.context_tokens, decoder.vocab_size
+        grammars = Grammars(vocabulary.source, ids, ends)
+        intake = Intake(vocabulary, template, grammars, ends, context, ids)
+        return cls(decoder, intake, grammars, queue_limit, max(prefixes, 0))
 
     async def generate(self, job: Job) -> AsyncGenerator[Chunk, None]:
         """Stream an answer; see `Engine.generate`."""
-        sequence = self._prepare(job)
+        sequence = await self._intake.sequence(job)
         self._enqueue(sequence)
         try:
             while True:
@@ -162,7 +163,7 @@ class EmbeddedEngine:
             raise InvalidRequestError(
                 f"{len(token_ids)} tokens to score", next_step=f"give 2 to {self.context_tokens}"
             )
-        self._check_ids(token_ids)
+        self._intake.check_ids(token_ids)
         logprobs = log_softmax(self._decoder.score(token_ids)[:-1])
         chosen: NDArray[np.float64] = logprobs[np.arange(len(logprobs)), token_ids[1:]]
         return chosen
@@ -172,55 +173,10 @@ class EmbeddedEngine:
         with self._wake:
             self._ended = self._ended or UnavailableError("the engine is closed")
             self._wake.notify()
+        self._grammars.close()
         await asyncio.to_thread(self._thread.join, CLOSE_WAIT_S)
 
     # on the event loop's thread
-
-    def _prepare(self, job: Job) -> Sequence:
-        prompt = self._encode(job)
-        room = self.context_tokens - len(prompt)
-        if room < 1:
-            raise InvalidRequestError(
-                f"the prompt has {len(prompt)} tokens and the context holds {self.context_tokens}",
-                next_step="shorten the prompt; at least one token of room is needed",
-            )
-        limit = min(room, job.sampling.max_tokens or room)
-        if job.delivered:
-            self._check_ids(job.delivered)
-            if len(job.delivered) > limit:
-                raise InvalidRequestError(
-                    f"{len(job.delivered)} tokens were delivered and the limit is {limit}",
-                    next_step="go on with the same package and the same request",
-                )
-        box = Mailbox(asyncio.get_running_loop())
-        return Sequence(job, prompt, limit, self._vocabulary, self._eos, box)
-
-    def _encode(self, job: Job) -> list[int]:
-        if job.prompt is None:
-            text, special = self._template.render(job.messages), False
-        elif isinstance(job.prompt, str):
-            text, special = job.prompt, True
-        else:
-            self._check_ids(job.prompt)
-            return list(job.prompt)
-        if len(text) > self.context_tokens * self._vocabulary.longest_token_bytes:
-            raise InvalidRequestError(
-                f"the prompt has {len(text)} characters, more than {self.context_tokens} tokens",
-                next_step="shorten the prompt",
-            )
-        prompt = self._vocabulary.encode(text, special=special)
-        if not prompt:
-            raise InvalidRequestError("the prompt is empty", next_step="give at least one token")
-        return prompt
-
-    def _check_ids(self, ids: list[int] | tuple[int, ...]) -> None:
-        if not ids:
-            raise InvalidRequestError("the prompt is empty", next_step="give at least one token")
-        if not 0 <= min(ids) <= max(ids) < self._decoder.vocab_size:
-            raise InvalidRequestError(
-                f"token ids run from {min(ids)} to {max(ids)}",
-                next_step=f"give ids from 0 to {self._decoder.vocab_size - 1}",
-            )
 
     def _enqueue(self, sequence: Sequence) -> None:
         with self._wake:
@@ -344,7 +300,7 @@ class EmbeddedEngine:
     def _flush(self) -> None:
         for sequence in self._decoding:
             if sequence.unsent:
-                self._outbox.add(sequence.box, sequence.take_chunk())
+                self._outbox.add(sequence.box, sequence.fault or sequence.take_chunk())
         for slot in reversed(range(len(self._decoding))):
             if self._decoding[slot].finish_reason is not None:
                 self._free(slot)

@@ -10,13 +10,24 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from aigrid.engines.shape import CallDelta, Shape, ToolCall
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation, as in the OpenAI API."""
+    """One turn of a conversation, as in the OpenAI API.
+
+    Attributes:
+        role: who speaks; `tool` for what a function gave.
+        content: text.
+        tool_calls: that the assistant made.
+        tool_call_id: the call that a tool answers.
+    """
 
     role: str
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,7 @@ class Job:
         delivered: tokens of this very answer that its reader has already, from an engine that
             died: the answer goes on behind them, as if nothing had happened. Greedy answers, and
             those with a seed, are the undisturbed ones. Limits and counts include them.
+        shape: what the answer must look like; None where any text will do.
         times: where the engine notes them; None where nobody wants to know.
         traceparent: W3C trace context for servers that it asks; empty for none.
     """
@@ -76,6 +88,7 @@ class Job:
     messages: tuple[Message, ...] = ()
     prompt: str | tuple[int, ...] | None = None
     delivered: tuple[int, ...] = ()
+    shape: Shape | None = None
     times: JobTimes | None = None
     traceparent: str = ""
 
@@ -98,10 +111,12 @@ class Chunk:
         text: new text; may be empty, and may hold several tokens.
         prompt_tokens: length of the prompt.
         completion_tokens: tokens made so far, this chunk included.
-        finish_reason: None until the last chunk, then `stop` or `length`.
+        finish_reason: None until the last chunk, then `stop`, `length` or `tool_calls`.
         logprobs: one entry per token of this chunk where they were asked for.
         tokens: ids of this chunk's tokens; what `Job.delivered` of a later job is made of. Empty
             from engines that cannot go on behind delivered tokens.
+        calls: pieces of tool calls.
+        choice: which of a request's answers; engines leave it at 0.
     """
 
     text: str
@@ -110,6 +125,8 @@ class Chunk:
     finish_reason: str | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     tokens: tuple[int, ...] = ()
+    calls: tuple[CallDelta, ...] = ()
+    choice: int = 0
 
 
 @dataclass(slots=True)

@@ -6,66 +6,47 @@ Answers are in `openai_answers`.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import BeforeValidator, Field, PlainValidator, StringConstraints, ValidationError
 
 from aigrid.core.errors import InvalidRequestError
 from aigrid.engines.engine import Job, Message, Sampling
+from aigrid.engines.openai_chat import (
+    TOOLS_LIMIT,
+    ChatMessage,
+    NamedTool,
+    ResponseFormat,
+    Tool,
+    shape_of,
+)
+from aigrid.engines.openai_fields import (
+    RequestFieldError,
+    Strict,
+    field_error,
+    short,
+    unsupported,
+)
+from aigrid.engines.shape import Shape
+
+CHOICES_LIMIT = 8
 
 # Parameters that are accepted where they ask for nothing; anything else is said to be unsupported.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
     "best_of": (1,),
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "logit_bias": ({},),
-    "response_format": ({"type": "text"},),
-    "tools": ([],),
     "functions": ([],),
-    "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
+    "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "echo": (False,),
     "suffix": ("",),
     "store": (False,),
     "service_tier": ("auto", "default"),
 }
-
-
-class RequestFieldError(InvalidRequestError):
-    """A field of a request is wrong; `param` names it as the OpenAI error body does."""
-
-    def __init__(
-        self, message: str, *, param: str | None = None, code: str = "", next_step: str = ""
-    ) -> None:
-        super().__init__(message, next_step=next_step)
-        self.param = param
-        self.code = code or InvalidRequestError.code
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class TextPart(_Strict):
-    """One part of a message's content; text is the only kind so far."""
-
-    type: Literal["text"]
-    text: str
-
-
-def _as_parts(content: Any) -> Any:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _as_list(stop: Any) -> Any:
@@ -82,19 +63,7 @@ def _prompt(prompt: Any) -> str | tuple[int, ...]:
     raise ValueError("give one text, or a list of token ids")
 
 
-class ChatMessage(_Strict):
-    """One turn, as a client sends it; a plain string is one text part."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[list[TextPart], BeforeValidator(_as_parts)]
-    name: str | None = None
-
-    def to_message(self) -> Message:
-        """The turn with its text in one piece."""
-        return Message(self.role, "".join(part.text for part in self.content))
-
-
-class StreamOptions(_Strict):
+class StreamOptions(Strict):
     """`include_usage` asks for a last chunk with token counts."""
 
     include_usage: bool = False
@@ -105,8 +74,9 @@ StopString = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
 
-class _Common(_Strict):
+class _Common(Strict):
     model: str = Field(min_length=1, max_length=256)
+    n: int | None = Field(None, ge=1, le=CHOICES_LIMIT)
     max_tokens: int | None = Field(None, ge=1)
     temperature: Temperature | None = None
     top_p: float | None = Field(None, gt=0, le=1)
@@ -141,6 +111,16 @@ class ChatRequest(_Common):
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[Tool], Field(max_length=TOOLS_LIMIT)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+
+    def shape(self) -> Shape | None:
+        """What the answer must look like."""
+        return shape_of(
+            self.response_format, self.tools, self.tool_choice, self.parallel_tool_calls
+        )
 
     def sampling(self) -> Sampling:
         """How tokens are chosen."""
@@ -172,6 +152,9 @@ def parse_chat(body: bytes) -> ChatRequest:
             param="top_logprobs",
             next_step="set logprobs to true",
         )
+    for place, message in enumerate(request.messages):
+        message.check(f"messages.{place}")
+    request.shape()
     return request
 
 
@@ -185,11 +168,26 @@ def parse_completion(body: bytes) -> CompletionRequest:
     return request
 
 
+def to_jobs(request: ChatRequest | CompletionRequest, job_id: str) -> list[Job]:
+    """The jobs that a request asks for, one a choice; a seed counts on from choice to choice."""
+    one = to_job(request, job_id)
+    seed = one.sampling.seed
+    return [one] + [
+        replace(
+            one,
+            job_id=f"{job_id}-{choice}",
+            sampling=replace(one.sampling, seed=None if seed is None else seed + choice),
+        )
+        for choice in range(1, request.n or 1)
+    ]
+
+
 def to_job(request: ChatRequest | CompletionRequest, job_id: str) -> Job:
-    """The job that a request asks for."""
+    """The job of a request's first choice."""
     sampling = request.sampling()
     if isinstance(request, ChatRequest):
-        return Job(job_id, sampling, messages=tuple(m.to_message() for m in request.messages))
+        messages = tuple(m.to_message() for m in request.messages)
+        return Job(job_id, sampling, messages=messages, shape=request.shape())
     return Job(job_id, sampling, prompt=request.prompt)
 
 
@@ -203,11 +201,11 @@ def peek(body: bytes) -> tuple[str, bool]:
     model, stream = raw.get("model"), raw.get("stream")
     if not isinstance(model, str) or not model:
         raise RequestFieldError(
-            f"model is {_short(model)}", param="model", next_step="name one of GET /v1/models"
+            f"model is {short(model)}", param="model", next_step="name one of GET /v1/models"
         )
     if stream is not None and not isinstance(stream, bool):
         raise RequestFieldError(
-            f"stream is {_short(stream)}", param="stream", next_step="give true or false"
+            f"stream is {short(stream)}", param="stream", next_step="give true or false"
         )
     return model, bool(stream)
 
@@ -223,7 +221,8 @@ def request_body(job: Job, model: str) -> dict[str, Any]:
         "top_p": sampling.top_p,
     }
     if job.prompt is None:
-        body["messages"] = [{"role": m.role, "content": m.content} for m in job.messages]
+        body["messages"] = [_turn(message) for message in job.messages]
+        body |= job.shape.fields() if job.shape is not None else {}
     else:
         body["prompt"] = job.prompt if isinstance(job.prompt, str) else list(job.prompt)
     optional = {
@@ -238,21 +237,34 @@ def request_body(job: Job, model: str) -> dict[str, Any]:
     return body | {key: value for key, value in optional.items() if value is not None}
 
 
+def _turn(message: Message) -> dict[str, Any]:
+    """A message as the OpenAI API spells it."""
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_call_id:
+        turn["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        turn["content"] = message.content or None
+        turn["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    return turn
+
+
 def _parse(kind: type[Any], body: bytes) -> Any:
     raw = _decode(body)
     for key, neutral in NEUTRAL.items():
         value = raw.pop(key, None)
         if value is not None and value not in neutral:
-            raise RequestFieldError(
-                f"{key} is {_short(value)}, which is not supported",
-                param=key,
-                code="unsupported_parameter",
-                next_step=f"leave {key} out",
-            )
+            raise unsupported(key, value)
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        raise _field_error(kind, error) from error
+        raise field_error(kind, error) from error
 
 
 def _decode_fast(body: bytes) -> dict[str, Any]:
@@ -282,25 +294,3 @@ def _decode(body: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
-
-
-def _field_error(kind: type[BaseModel], error: ValidationError) -> RequestFieldError:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = ", ".join(sorted(kind.model_fields)) if len(first["loc"]) == 1 else ""
-        return RequestFieldError(
-            f"unknown key {where!r}",
-            param=where,
-            code="unknown_parameter",
-            next_step=f"known keys: {known}" if known else "leave it out",
-        )
-    if first["type"] == "missing":
-        return RequestFieldError(f"{where} is missing", param=where, next_step="add it")
-    reason = first["msg"].removeprefix("Value error, ")
-    return RequestFieldError(f"{where} is {_short(first['input'])}: {reason}", param=where)
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."

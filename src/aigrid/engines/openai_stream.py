@@ -7,6 +7,7 @@ from typing import Any
 
 from aigrid.core.errors import UnavailableError
 from aigrid.engines.engine import Chunk, TokenLogprob
+from aigrid.engines.shape import CallDelta
 
 
 class StreamReader:
@@ -70,12 +71,26 @@ class StreamReader:
         for choice in (event.get("choices") or [])[:1]:
             text = (choice.get("delta") or {}).get("content") if self._chat else choice.get("text")
             logprobs = _logprobs(choice.get("logprobs"), self._chat)
-            if text or logprobs:
+            calls = _calls(choice.get("delta")) if self._chat else ()
+            if text or logprobs or calls:
                 self._made += len(logprobs) or 1
-                chunks.append(Chunk(str(text or ""), 0, self._made, None, logprobs))
-            if choice.get("finish_reason"):
-                self._finish_reason = "length" if choice["finish_reason"] == "length" else "stop"
+                chunks.append(Chunk(str(text or ""), 0, self._made, None, logprobs, (), calls))
+            if reason := choice.get("finish_reason"):
+                self._finish_reason = reason if reason in ("length", "tool_calls") else "stop"
         return chunks
+
+
+def _calls(delta: dict[str, Any] | None) -> tuple[CallDelta, ...]:
+    """Pieces of tool calls."""
+    return tuple(
+        CallDelta(
+            int(call["index"]),
+            str((call.get("function") or {}).get("arguments") or ""),
+            str(call.get("id") or ""),
+            str((call.get("function") or {}).get("name") or ""),
+        )
+        for call in (delta or {}).get("tool_calls") or ()
+    )
 
 
 def _logprobs(raw: dict[str, Any] | None, chat: bool) -> tuple[TokenLogprob, ...]:

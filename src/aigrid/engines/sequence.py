@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aigrid.core.errors import AigridError
+from aigrid.engines.calls import CallReader
+from aigrid.engines.constraint import Constraint, ConstraintError
 from aigrid.engines.engine import Chunk, Job, TokenLogprob
 from aigrid.engines.mailbox import Mailbox
 from aigrid.engines.sampling import choose, generator, log_softmax, top_tokens
+from aigrid.engines.shape import CallDelta
 from aigrid.engines.text import AnswerText, Vocabulary
 
 
@@ -23,12 +27,13 @@ class Sequence:
         last: the token to feed next.
         box: where its chunks go.
         finish_reason: None while it runs.
+        fault: why it could not be ended.
     """
 
     __slots__ = (
-        "_chance", "_delivered", "_eos", "_limit", "_logprobs", "_sampling", "_sent", "_silent",
-        "_text", "_tokens", "_vocabulary", "answer", "box", "finish_reason", "held", "last",
-        "made", "prompt", "times",
+        "_calls", "_chance", "_constraint", "_delivered", "_deltas", "_eos", "_limit", "_logprobs",
+        "_sampling", "_sent", "_silent", "_stop_reason", "_text", "_tokens", "_vocabulary",
+        "answer", "box", "fault", "finish_reason", "held", "last", "made", "prompt", "times",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +44,9 @@ class Sequence:
         vocabulary: Vocabulary,
         eos: frozenset[int],
         box: Mailbox,
+        *,
+        constraint: Constraint | None = None,
+        calls: CallReader | None = None,
     ) -> None:
         self.prompt = prompt
         self.box = box
@@ -47,6 +55,7 @@ class Sequence:
         self.last = -1
         self.made = 0
         self.finish_reason: str | None = None
+        self.fault: AigridError | None = None
         self.answer = AnswerText(vocabulary, job.sampling.stop)
         self._sampling = job.sampling
         self._limit = limit
@@ -54,11 +63,16 @@ class Sequence:
         self._eos = eos
         self._chance = generator(job.sampling.seed)
         self._delivered = job.delivered
+        self._constraint, self._calls = constraint, calls
+        # who must call one function has not chosen to call (as the OpenAI API has it)
+        named = job.shape is not None and job.shape.named
+        self._stop_reason = "stop" if named else "tool_calls"
         self._sent = 0
         self._silent = True
         self._text: list[str] = []
         self._tokens: list[int] = []
         self._logprobs: list[TokenLogprob] = []
+        self._deltas: list[CallDelta] = []
 
     @property
     def unsent(self) -> bool:
@@ -77,29 +91,52 @@ class Sequence:
             logits: float32 [vocab].
             likeliest: their argmax where it is known already.
         """
-        if self.made < len(self._delivered):
-            self._repeat(self._delivered[self.made])
-            return
-        sampling = self._sampling
-        if sampling.temperature == 0 and likeliest is not None:
-            token = likeliest
-        else:
-            token = choose(logits, sampling, self._chance)
-        self.last = token
-        self.made += 1
+        try:
+            if self.made < len(self._delivered):
+                self._repeat(self._delivered[self.made])
+            else:
+                self._add(self._choose(logits, likeliest), logits)
+        except ConstraintError as error:
+            self.fault, self.finish_reason = error, "fault"
+            self._sent = self.made - 1
+
+    def _choose(self, logits: NDArray[np.floating[Any]], likeliest: int | None) -> int:
+        if self._constraint is not None:
+            logits, likeliest = self._constraint.allowed(logits), None
+        if self._sampling.temperature == 0 and likeliest is not None:
+            return likeliest
+        return choose(logits, self._sampling, self._chance)
+
+    def _add(self, token: int, logits: NDArray[np.floating[Any]]) -> None:
+        self._take(token)
         self._tokens.append(token)
         if token in self._eos:
             self._finish("stop")
             return
-        if sampling.logprobs:
+        if self._sampling.logprobs:
             self._logprobs.append(self._describe(token, logits))
-        text = self.answer.push(token)
-        if text:
-            self._text.append(text)
-        if self.answer.stopped:
+        self._show(self.answer.push(token))
+        if self.answer.stopped or self._complete:
             self._finish("stop")
         elif self.made >= self._limit:
             self._finish("length")
+
+    def _take(self, token: int) -> None:
+        self.last = token
+        self.made += 1
+        if self._constraint is not None:
+            self._constraint.take(token)
+
+    @property
+    def _complete(self) -> bool:
+        return self._constraint is not None and self._constraint.complete
+
+    def _show(self, text: str) -> None:
+        if self._calls is not None:
+            text, deltas = self._calls.push(text)
+            self._deltas += deltas
+        if text:
+            self._text.append(text)
 
     def take_chunk(self) -> Chunk:
         """Everything since the last chunk."""
@@ -110,7 +147,9 @@ class Sequence:
             self.finish_reason,
             tuple(self._logprobs),
             tuple(self._tokens),
+            tuple(self._deltas),
         )
+        self._deltas.clear()
         self._text.clear()
         self._logprobs.clear()
         self._tokens.clear()
@@ -124,31 +163,35 @@ class Sequence:
         Fed one by one and not as a prompt: only then are the numbers, to the last bit, those of
         the answer that broke off.
         """
-        self.last = token
-        self.made += 1
+        self._take(token)
         if self._sampling.temperature > 0:
             self._chance.random()
         self._sent = self.made
         if token in self._eos:
             self._end_again("stop")
             return
-        self.answer.push(token)
-        if self.answer.stopped:
+        self._show(self.answer.push(token))
+        self._text.clear()
+        self._deltas.clear()
+        if self.answer.stopped or self._complete:
             self._end_again("stop")
         elif self.made >= self._limit:
             self._end_again("length")
 
     def _end_again(self, reason: str) -> None:
         """All was delivered but the end: say it, without the text that was sent with the token."""
-        self.answer.finish()
-        self.finish_reason = "stop" if self.answer.stopped else reason
+        self._finish(reason)
+        self._text.clear()
+        self._deltas.clear()
         self._sent = self.made - 1
 
     def _finish(self, reason: str) -> None:
-        self.finish_reason = reason
-        self._text.append(self.answer.finish())
-        if self.answer.stopped:
-            self.finish_reason = "stop"
+        self._show(self.answer.finish())
+        if self._calls is not None:
+            self._text.append(self._calls.finish())
+        self.finish_reason = "stop" if self.answer.stopped else reason
+        if self.finish_reason == "stop" and self._calls is not None and self._calls.begun:
+            self.finish_reason = self._stop_reason
 
     def _describe(self, token: int, logits: NDArray[np.floating[Any]]) -> TokenLogprob:
         logprobs = log_softmax(logits)

@@ -23,6 +23,11 @@ def _byte_alphabet() -> dict[str, int]:
 class Vocabulary:
     """A package's `tokenizer.json`: text to ids, ids to bytes.
 
+    Attributes:
+        source: the file's text.
+        size: ids, from 0.
+        longest_token_bytes: of the longest.
+
     Raises:
         IntegrityError: the file is missing or no tokenizer.
         ConfigurationError: a tokenizer that is not byte-level BPE.
@@ -30,7 +35,8 @@ class Vocabulary:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._tokenizer = Tokenizer.from_file(str(path))
+            self.source = path.read_text(encoding="utf-8")
+            self._tokenizer = Tokenizer.from_str(self.source)
         except Exception as error:  # tokenizers raises plain Exception
             raise IntegrityError(
                 f"{path}: cannot be loaded: {error}", next_step="pull or make the package again"

@@ -207,4 +207,5 @@ def _says_text(block: bytes) -> bool:
         choices: list[dict[str, Any]] = json.loads(block.removeprefix(b"data: ")).get("choices", [])
     except (ValueError, AttributeError):
         return True
-    return any((c.get("delta") or {}).get("content") or c.get("text") for c in choices)
+    deltas = [choice.get("delta") or choice for choice in choices]
+    return any(d.get("content") or d.get("text") or d.get("tool_calls") for d in deltas)

@@ -41,12 +41,13 @@ class Generation:
     must_move: Callable[[], str]
     gone_on: bool = False
     chunks: list[Chunk] = field(default_factory=list)
-    _tokens: list[int] = field(default_factory=list)
+    _tokens: dict[int, list[int]] = field(default_factory=dict)
+    _ends: dict[int, Chunk] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        """Whether the last chunk was read."""
-        return bool(self.chunks) and self.chunks[-1].finish_reason is not None
+        """Whether the last chunk of every choice was read."""
+        return len(self._ends) == self.answer.choices
 
     async def read(self, within_s: float, *, whole: bool) -> bool:
         """Read the first chunk, or all; whether it was done within so many seconds.
@@ -61,6 +62,7 @@ class Generation:
                 raise UnavailableError(reason)
             chunk = await self.pump.next(LOOK_S)
             if chunk is not None:
+                self._note(chunk)
                 self.chunks.append(chunk)
                 if not whole:
                     return True
@@ -73,15 +75,14 @@ class Generation:
                 yield frames.package_line(self.package) + b"\n"
             if early := b"".join(map(self._event, self.chunks)):
                 yield early
-            done = self.complete
             self.chunks.clear()
-            while not done:
+            moved = False
+            while not (self.complete or moved):
                 piece = await self._next()
                 if isinstance(piece, Chunk):
-                    done = piece.finish_reason is not None
                     piece = self._event(piece)
-                elif piece is not frames.ALIVE:
-                    done = True
+                else:
+                    moved = piece is not frames.ALIVE
                 if piece:
                     yield piece
         except AigridError as error:
@@ -101,13 +102,15 @@ class Generation:
                     if len(self.chunks) - told < LOOKS_TO_ALIVE:
                         continue
                 elif piece is not frames.ALIVE:
-                    yield write_part(self.chunks[told:]) + piece
+                    yield write_parts(self.chunks[told:]) + piece
                     return
-                yield write_part(self.chunks[told:]) or frames.ALIVE
+                yield write_parts(self.chunks[told:]) or frames.ALIVE
                 told = len(self.chunks)
-            last = self.chunks[-1]
-            line = frames.tokens_line(0, last.prompt_tokens, last.completion_tokens, ())
-            yield line + b"data: " + self.answer.body(self.chunks) + b"\n\n"
+            lines = [
+                frames.tokens_line(choice, last.prompt_tokens, last.completion_tokens, ())
+                for choice, last in self._ends.items()
+            ]
+            yield b"".join(lines) + b"data: " + self.answer.body(self.chunks) + b"\n\n"
         except AigridError as error:
             yield self._broken(error)
         finally:
@@ -115,8 +118,12 @@ class Generation:
 
     def usage(self) -> str:
         """Prompt and completion tokens of a complete answer, as the usage header has them."""
-        last = self.chunks[-1]
-        return f"{last.prompt_tokens} {last.completion_tokens}"
+        made = sum(last.completion_tokens for last in self._ends.values())
+        return f"{self._ends[0].prompt_tokens} {made}"
+
+    def _note(self, chunk: Chunk) -> None:
+        if chunk.finish_reason is not None:
+            self._ends[chunk.choice] = chunk
 
     async def _next(self) -> Chunk | bytes:
         """The next chunk, or what is to be told meanwhile to a gateway that can heed it."""
@@ -126,6 +133,7 @@ class Generation:
                 return frames.moved_block(reason)
             chunk = await self.pump.next(LOOK_S)
             if chunk is not None:
+                self._note(chunk)
                 return chunk
             looks += 1
             if looks == LOOKS_TO_ALIVE and self.package:
@@ -138,13 +146,14 @@ class Generation:
             head, self.gone_on = self.answer.first_event(), True
         if not self.package:
             return head + event
-        self._tokens += chunk.tokens
+        choice, tokens = chunk.choice, self._tokens.setdefault(chunk.choice, [])
+        tokens += chunk.tokens
         if not event:
             return b""
-        lines = frames.tokens_line(0, chunk.prompt_tokens, chunk.completion_tokens, self._tokens)
-        self._tokens.clear()
-        if self.answer.offset:
-            lines += frames.offset_line(0, self.answer.offset)
+        lines = frames.tokens_line(choice, chunk.prompt_tokens, chunk.completion_tokens, tokens)
+        tokens.clear()
+        if offset := self.answer.offsets[choice]:
+            lines += frames.offset_line(choice, offset)
         return head + lines + event
 
     def _broken(self, error: AigridError) -> bytes:
@@ -155,22 +164,29 @@ class Generation:
         return frames.refused_block(error.http_status, openai_answers.error_body(error))
 
 
-def write_part(chunks: list[Chunk]) -> bytes:
-    """Chunks in one, as a frame; nothing for none."""
-    if not chunks:
-        return b""
-    last = chunks[-1]
+def write_parts(chunks: list[Chunk]) -> bytes:
+    """Chunks as frames, one a choice; nothing where they say nothing."""
+    each: dict[int, list[Chunk]] = {}
+    for chunk in chunks:
+        each.setdefault(chunk.choice, []).append(chunk)
+    return b"".join(map(_write_part, each.values()))
+
+
+def _write_part(chunks: list[Chunk]) -> bytes:
     one = replace(
-        last,
+        chunks[-1],
         text="".join(chunk.text for chunk in chunks),
         logprobs=tuple(entry for chunk in chunks for entry in chunk.logprobs),
         tokens=tuple(token for chunk in chunks for token in chunk.tokens),
+        calls=tuple(delta for chunk in chunks for delta in chunk.calls),
     )
+    if not (one.text or one.tokens or one.calls or one.logprobs):
+        return b""
     return frames.part_block(json.dumps(asdict(one), separators=(",", ":")).encode())
 
 
 def read_parts(parts: list[str]) -> list[Chunk]:
-    """What `write_part` wrote at other sites.
+    """What `write_parts` wrote at other sites.
 
     Raises:
         InvalidRequestError: something else.

@@ -15,6 +15,7 @@ from aigrid.core.tenancy import Tenant
 ANSWER_TOKENS = 256
 BYTES_PER_TOKEN = 4
 STREAM_RETRY_S = 1.0
+_CHOICES = re.compile(rb'"n"\s*:\s*(\d)')
 _MAX_TOKENS = re.compile(rb'"max_(?:completion_)?tokens"\s*:\s*(\d{1,9})')
 Part = Callable[[int], float]
 Price = tuple[str, int, int]
@@ -72,9 +73,11 @@ class Ask:
 
     @classmethod
     def of(cls, service: str, stream: bool, body: bytes) -> Ask:
-        """An estimate of its tokens: a fourth of its bytes, and the answer that it allows."""
+        """An estimate of its tokens: a fourth of its bytes, and the answers that it allows."""
         found = _MAX_TOKENS.search(body)
         answer = int(found[1]) if found else ANSWER_TOKENS
+        if found := _CHOICES.search(body):
+            answer *= max(1, int(found[1]))
         return cls(service, stream, len(body) // BYTES_PER_TOKEN, answer)
 
 

@@ -57,23 +57,31 @@ class Resume(BaseModel):
         return self.request.encode()
 
     @property
-    def offset(self) -> int:
-        """Where the next token's text begins."""
-        return self.choices[0].offset if self.choices else 0
+    def offsets(self) -> list[int]:
+        """Where the next token's text begins, for each choice."""
+        return [choice.offset for choice in self.choices]
 
     def chunks(self) -> list[Chunk]:
         """Chunks of an answer that is not streamed."""
         return [replace(chunk, finish_reason=None) for chunk in read_parts(self.parts)]
 
-    def job(self, job: Job) -> Job:
-        """The client's job behind what was delivered.
+    def jobs(self, jobs: list[Job]) -> list[Job]:
+        """The client's jobs, one a choice, behind what was delivered.
 
         Raises:
-            InvalidRequestError: a part that no site wrote.
+            InvalidRequestError: a part that no site wrote, or more choices than were asked for.
         """
-        tokens = [token for choice in self.choices for token in choice.tokens]
-        tokens += [token for chunk in self.chunks() for token in chunk.tokens]
-        return replace(job, delivered=tuple(tokens))
+        held: list[list[int]] = [[] for _ in jobs]
+        try:
+            for index, choice in enumerate(self.choices):
+                held[index] += choice.tokens
+            for chunk in self.chunks():
+                held[chunk.choice] += chunk.tokens
+        except IndexError:
+            raise InvalidRequestError(f"resume: more than {len(jobs)} choices") from None
+        return [
+            replace(job, delivered=tuple(tokens)) for job, tokens in zip(jobs, held, strict=True)
+        ]
 
 
 def read_resume(raw: bytes) -> Resume:

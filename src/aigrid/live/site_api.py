@@ -125,21 +125,23 @@ class SiteApi:
             asked = openai_api.parse_chat(body) if chat else openai_api.parse_completion(body)
             replica = self.agent.replicas.get(asked.model, resume.package if resume else "")
             self._admit(replica, self.limits.site_queue * (1 if resume is None else 2))
-        job = openai_api.to_job(asked, request.headers.get("x-request-id") or uuid4().hex)
+        request_id = request.headers.get("x-request-id") or uuid4().hex
+        jobs = openai_api.to_jobs(asked, request_id)
         if resume is not None:
-            job = resume.job(job)
+            jobs = resume.jobs(jobs)
         answer = openai_answers.Answer(
-            ("chatcmpl-" if chat else "cmpl-") + job.job_id,
+            ("chatcmpl-" if chat else "cmpl-") + request_id,
             asked.model,
             resume.created_s if resume is not None else int(time.time()),
             chat=chat,
             include_usage=asked.include_usage,
-            logprobs=job.sampling.logprobs,
-            offset=resume.offset if resume is not None else 0,
+            logprobs=jobs[0].sampling.logprobs,
+            choices=len(jobs),
+            offsets=resume.offsets if resume is not None else (),
         )
         generation = Generation(
             answer,
-            Pump(_chunks(span, replica, job, chat=chat), job.job_id),
+            Pump([_chunks(span, replica, job, chat=chat) for job in jobs], request_id),
             package=replica.digest if FRAMED_HEADER in request.headers else "",
             must_move=self.agent.must_move,
             gone_on=resume is not None,
