@@ -12,7 +12,7 @@ from tests.store.conftest import fill_model_dir
 from aigrid.core.errors import NotFoundError, UnavailableError
 from aigrid.live.fabric.by_nats import NatsLink
 from aigrid.live.fabric.nats_control import NatsControl, make_places
-from aigrid.live.fabric.nats_names import PACKAGES, orders_key, token
+from aigrid.live.fabric.nats_names import PACKAGES, REPORTS, orders_key, token
 from aigrid.live.fabric.nats_server import NatsServer
 from aigrid.live.fabric.objects import read_object
 from aigrid.live.fabric.packages import NatsSource
@@ -151,6 +151,25 @@ def test_a_control_plane_outlives_the_server(nats_server, tmp_path):
             nats_server.kill()
             await asyncio.sleep(0.3)
             nats_server.start()
+
+            async def obeyed() -> bool:
+                return (await link.tell("heartbeat", "s", beat("s", 0.125)))["share"] == 0.125
+
+            await eventually(obeyed)
+
+    asyncio.run(run())
+
+
+def test_a_control_plane_that_the_server_forgot_comes_back(nats_server, tmp_path):
+    async def run() -> None:
+        desk = Desk()
+        async with grid(nats_server.url, desk, Layout(tmp_path / "oci")) as link:
+            await eventually(lambda: link.tell("join", "s", {"site": {"name": "s"}}))
+            client = await NatsServer(nats_server.url).connect("test")
+            stream = client.jetstream()
+            for consumer in await stream.consumers_info(REPORTS):
+                await stream.delete_consumer(REPORTS, consumer.name)
+            await client.close()
 
             async def obeyed() -> bool:
                 return (await link.tell("heartbeat", "s", beat("s", 0.125)))["share"] == 0.125

@@ -55,6 +55,8 @@ class Clocks:
             "LD_PRELOAD": library(),
             "FAKETIME_TIMESTAMP_FILE": str(self._file(process)),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # Else timed waits for locks, Python's own among them, come back at once and spin.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "FAKETIME_CACHE_DURATION": str(int(SEEN_S)),
         }
 

@@ -130,7 +130,7 @@ class NatsControl:
             try:
                 batch = await heard.fetch(BATCH, timeout=1.0)
             except TimeoutError:
-                await stream.stream_info(REPORTS)  # raises where the server is gone
+                await heard.consumer_info()  # raises where the server is gone, or forgot us
                 continue
             for message in batch:
                 await self._take(stream, message)
