@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from aigrid.cli.up import curl_of
 from tests.cli.conftest import spawn
 from tests.tiny_model import TINY, write_tiny_recipe
 
@@ -95,3 +96,10 @@ def test_a_killed_grid_takes_its_processes_along_and_down_clears_up(
     stale = spawn("down", data=tmp_path)
     assert stale.returncode == 0
     assert "stale" in stale.stdout
+
+
+def test_the_first_request_is_of_the_kind_that_the_model_answers() -> None:
+    ready = {"model": "near", "base_url": "http://h/v1", "api_key": "sk-1", "kind": "embed"}
+    curl = curl_of(ready)
+    assert "http://h/v1/embeddings" in curl and '{"model": "near", "input": "Hello"}' in curl
+    assert "/chat/completions" in curl_of(ready | {"kind": "chat"})

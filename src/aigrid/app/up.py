@@ -29,6 +29,7 @@ class ReadyGrid:
         api_key: for OpenAI clients.
         console_url: a page that shows the grid; its fragment holds the operator's token.
         model: a model that answers now.
+        kind: of that model.
         sites: how many run.
         seconds: from the start to the first answer that could have been given.
     """
@@ -39,6 +40,7 @@ class ReadyGrid:
     model: str
     sites: int
     seconds: float
+    kind: str = "chat"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -94,6 +96,7 @@ def run_grid(
                     model=model,
                     sites=len(planned),
                     seconds=seconds,
+                    kind=_kind_of(client, model),
                 )
             )
             supervisor.run(stop.asked)
@@ -152,3 +155,8 @@ def _serve(
     served = wait_until_served(client, deployed, between=supervisor.watch)
     progress.advance(1, model=served)
     return served
+
+
+def _kind_of(client: ControlClient, model: str) -> str:
+    services = client.status()["services"]
+    return next((str(one["kind"]) for one in services if one["name"] == model), "chat")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from contextlib import ExitStack
@@ -198,12 +199,8 @@ def _report_error(reporter: PipeReporter, error: AigridError) -> None:
 
 
 def _show_ready(setup: Setup, ready: dict[str, Any], ending: str) -> None:
-    body = f'{{"model": "{ready["model"]}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
-    curl = (
-        f"curl {shlex.quote(ready['base_url'] + '/chat/completions')}"
-        f" -H {shlex.quote('Authorization: Bearer ' + ready['api_key'])}"
-        f" -H 'Content-Type: application/json' -d {shlex.quote(body)}"
-    )
+    curl = curl_of(ready)
+    after = ["status --watch"] if ready.get("kind") == "embed" else ["chat", "status --watch"]
     lines = [
         f"{ready['sites']} sites serve {ready['model']}, ready after {ready['seconds']} s",
         f"endpoint  {ready['base_url']}",
@@ -212,9 +209,26 @@ def _show_ready(setup: Setup, ready: dict[str, Any], ending: str) -> None:
         "",
         curl,
         "",
-        f"Next: {_command('chat', setup)}, {_command('status --watch', setup)}. {ending}",
+        f"Next: {', '.join(_command(rest, setup) for rest in after)}. {ending}",
     ]
     show(setup, ready | {"curl": curl}, "\n".join(lines))
+
+
+HELLO = {"role": "user", "content": "Hello"}
+
+
+def curl_of(ready: dict[str, Any]) -> str:
+    """A first request, of the kind that the grid's model answers."""
+    model: dict[str, Any] = {"model": ready["model"]}
+    if ready.get("kind") == "embed":
+        path, body = "/embeddings", model | {"input": "Hello"}
+    else:
+        path, body = "/chat/completions", model | {"messages": [HELLO]}
+    return (
+        f"curl {shlex.quote(ready['base_url'] + path)}"
+        f" -H {shlex.quote('Authorization: Bearer ' + ready['api_key'])}"
+        f" -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
+    )
 
 
 def _command(rest: str, setup: Setup) -> str:
