@@ -133,7 +133,8 @@ async def _run(
         for number, fault in enumerate(faults):
             rng = np.random.default_rng([wish.seed, number])
             verdicts.append(await strike(grid, fault, wish, rng))
-            progress.advance(1, fault=fault.name)
+            word = "skipped" if fault.needs else "passed" if verdicts[-1].passed else "FAILED"
+            progress.advance(1, fault=f"{fault.name} {word}")
         return verdicts
     finally:
         await grid.close()
