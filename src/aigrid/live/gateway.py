@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from aigrid.live.tracing.tracer import ProcessTracer
 
 REPORT_PERIOD_S = 1.0
+FIRST_TABLE_S = 10.0  # a gateway that starts has its table within a second
 GC_EVERY = 10_000  # objects; answers leave no cycles behind
 T = TypeVar("T")
 BUILD = metrics.registry("gateway")
@@ -174,6 +175,8 @@ class Gateway:
 
     async def complete(self, request: Request) -> Response:
         """Chat and text completions and responses, streamed or whole."""
+        if self.mirror.version < 0:
+            await while_here(request.scope, self.mirror.first_table(FIRST_TABLE_S))
         span = tracing.of(request.scope)
         with span.begin("door"):
             holder = self._authenticate(request)
@@ -252,12 +255,16 @@ class Gateway:
 
     async def models(self, request: Request) -> Response:
         """The services that are deployed."""
+        if self.mirror.version < 0:
+            await self.mirror.first_table(FIRST_TABLE_S)
         self._authenticate(request)
         listed = [_model_card(service) for service in self.mirror.services.values()]
         return JSONResponse({"object": "list", "data": listed})
 
     async def model(self, request: Request) -> Response:
         """One of them."""
+        if self.mirror.version < 0:
+            await self.mirror.first_table(FIRST_TABLE_S)
         self._authenticate(request)
         name = request.path_params["name"]
         if name not in self.mirror.services:

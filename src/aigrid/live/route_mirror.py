@@ -48,6 +48,7 @@ class RouteMirror:
     places: dict[str, Place] = field(default_factory=dict)
     on_install: Callable[[dict[str, Any]], None] | None = None
     health: Health = field(default_factory=Health)
+    _first: asyncio.Event = field(default_factory=asyncio.Event)
     _served: set[tuple[str, Sovereignty]] = field(default_factory=set)
     _lost_s: dict[tuple[str, Sovereignty], float] = field(default_factory=dict)
     _known: dict[tuple[str, str, Sovereignty], list[tuple[str, float]]] = field(
@@ -68,6 +69,20 @@ class RouteMirror:
         if self.on_install is not None:
             self.on_install(answer)
         self.version = answer["version"]  # last: what could not be read is asked for again
+        self._first.set()
+
+    async def first_table(self, within_s: float) -> None:
+        """Wait until there is a table: a gateway that starts knows neither keys nor services.
+
+        Raises:
+            UnavailableError: there is none in time.
+        """
+        try:
+            await asyncio.wait_for(self._first.wait(), within_s)
+        except TimeoutError:
+            raise UnavailableError(
+                "this gateway has no routing table yet", next_step="try again in a moment"
+            ) from None
 
     def tries(self, origin: str, service: str, rule: Sovereignty = ANYWHERE) -> list[str]:
         """Sites to try, in order: least loaded for its weight first; none that is left alone.
