@@ -37,10 +37,9 @@ def spoilt(real: Callable[..., object], by: Callable[[object], object]) -> Calla
 
 
 def test_requests_that_vanish_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(
-        reach: object, weight: object, rate: object, arrive: np.ndarray, columns: object
-    ) -> object:
-        found = real(reach, weight, rate, arrive, columns)
+    def forgetful(*given: object) -> object:
+        found, arrive = real(*given), given[4]
+        assert isinstance(arrive, np.ndarray)
         arrive[9] = 0.0
         return found
 

@@ -16,7 +16,7 @@ HOLD_S = 2.0
 def sent(weights: list[float], rate: float) -> np.ndarray:
     """By the kernel: one origin, candidates next to it."""
     width = len(weights)
-    found = np.zeros((1, width), np.float32)
+    found, only = np.zeros((1, width), np.float32), np.zeros(1, np.int8)
     gateways.send(
         np.arange(width, dtype=np.int32)[None],
         np.array([weights], np.float32),
@@ -24,9 +24,11 @@ def sent(weights: list[float], rate: float) -> np.ndarray:
         np.full(width, HOLD_S),
         np.zeros((1, width), np.float32),
         found,
+        only,
         (0,) * width,
     )
     row: np.ndarray = found[0]
+    assert only[0] == -1 or row[only[0]] == 1.0
     return row
 
 

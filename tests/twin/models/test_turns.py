@@ -54,23 +54,17 @@ def test_one_service_alone_is_a_batch_alone(load: float) -> None:
 @pytest.mark.parametrize("load", [0.01, 0.1, 0.4])
 def test_turns_share_out_the_time_that_anything_decodes(table: Turns, load: float) -> None:
     rates = load / 3.0 / works()
-    busy, out, turn = np.zeros(3), np.zeros(3), np.zeros(3)
-    for _ in range(50):
-        found = turns.settle(
-            rates,
-            table.cost[0, :, turns.PREFILL].copy(),
-            0,
-            1.0,
-            table.cost,
-            table.busy,
-            table.nodes,
-            table.weights,
-            busy,
-            out,
-            turn,
-        )
-    assert 0.0 < found < 1.0
-    assert busy @ turn == pytest.approx(1.0 - np.prod(1.0 - busy), rel=0.01)
+    found = shared(table, 0, rates)
+    left = 1.0 - found.prefill
+    alone = rates * table.cost[0, :, turns.ALONE] / found.turn / left
+    cell = alone / (1.0 + alone) * turns.CELLS
+    busy = np.array(
+        [
+            np.interp(at, np.arange(turns.CELLS + 1), row)
+            for at, row in zip(cell, table.busy[0], strict=True)
+        ]
+    )
+    assert busy @ found.turn == pytest.approx((found.busy - found.prefill) / left, rel=0.01)
 
 
 def test_what_is_too_much_is_cut_to_what_there_is_time_for(table: Turns) -> None:

@@ -179,7 +179,8 @@ class Day:
             decided.ready,
             self._threads,
         )
-        self._ways.follow(self._gateways.sent, decided.expected, self._threads)
+        sent, only = self._gateways.sent, self._gateways.only
+        self._ways.follow(sent, only, decided.expected, self._threads)
 
     def _happen(self, minute: int) -> None:
         """Load and demand of this minute; what was decided cannot know them."""
@@ -246,9 +247,13 @@ class Day:
         self._made = float((self._tokens * served).sum()) / MINUTE_S
 
     def _push(self, s: int) -> tuple[float, float]:
-        sent, rate = self._gateways.sent[s], self._known.requests.rate[s]
         found: tuple[float, float] = flows.push(
-            self._ground.reach, sent, rate, self._arrive[s], self._columns
+            self._ground.reach,
+            self._gateways.sent[s],
+            self._gateways.only[s],
+            self._known.requests.rate[s],
+            self._arrive[s],
+            self._columns,
         )
         return found
 
@@ -287,6 +292,7 @@ class Day:
             self.tally.busy_sum,
             self.tally.share_sum,
             self.tally.tokens_sum,
+            (0,) * len(self._rates),
         )
         return found
 

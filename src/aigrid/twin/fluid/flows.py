@@ -14,12 +14,13 @@ MINUTE_S = 60.0
 
 
 @njit(**_OPTIONS)
-def push(reach, weight, rate, arrive, columns):
-    """Send each origin's requests down its weights.
+def push(reach, weight, only, rate, arrive, columns):
+    """Send each origin's requests where its gateway does.
 
     Args:
         reach: (N, K) candidates.
-        weight: (N, K) of one service; a row sums to 1 or 0.
+        weight: (N, K) of one service, parts that are sent; a row sums to 1 or 0.
+        only: (N,) column of the candidate that gets all of an origin's; -1 for several.
         rate: (N,) requests a second.
         arrive: (N,) to fill, requests a second.
         columns: K values, any: a tuple's length is known when this is compiled.
@@ -34,6 +35,9 @@ def push(reach, weight, rate, arrive, columns):
         if asked <= 0.0:
             continue
         came += asked
+        if only[row] >= 0:
+            arrive[reach[row, only[row]]] += asked
+            continue
         rest, last = asked, -1
         for at in range(len(columns)):
             part = weight[row, at]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from aigrid.control import admit, compiled
 from aigrid.twin.fluid import sites
 from aigrid.twin.fluid.ground import TOGETHER, Ground
-from aigrid.twin.fluid.threads import Threads
+from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.models.turns import Turns
 from aigrid.twin.sources import digest
 
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 Weights = list[NDArray[np.float32]]
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 # Overflow of a smaller part of an origin's requests is none.
-NOTHING = 1e-3
+NOTHING = 5e-3
 # Seats that are looked at; what overflows them all goes by weight.
 SEATS = 64
 
@@ -44,12 +44,14 @@ class Gateways:
     Attributes:
         sent: (S, N, K) float32 part of each origin's requests that its gateway sends to each
             candidate; rows sum to 1 or 0.
+        only: (S, N) int8 column of the candidate that gets all of them; -1 where several do.
     """
 
     def __init__(self, ground: Ground, turns: Turns) -> None:
         self._ground, self._turns = ground, turns
         services = len(ground.country.services)
         self.sent: Weights = [np.zeros(ground.reach.shape, np.float32) for _ in range(services)]
+        self.only = np.full((services, len(ground.network)), -1, np.int8)
         self._hold_s = np.zeros((services, len(ground.network)))
 
     def follow(
@@ -75,11 +77,10 @@ class Gateways:
         """
         ground, turns = self._ground, self._turns
 
-        def one(s: int) -> None:
+        def stay(rows: slice) -> None:
             sites.hold(
-                0,
-                len(given),
-                s,
+                rows.start,
+                rows.stop,
                 given,
                 ground.compute,
                 ground.type_of,
@@ -87,13 +88,12 @@ class Gateways:
                 arrive,
                 turns.cost,
                 turns.stay,
-                turns.nodes,
-                turns.weights,
                 running,
                 ready,
-                self._hold_s[s],
+                self._hold_s,
             )
-            columns = (0,) * ground.reach.shape[1]
+
+        def one(s: int) -> None:
             send(
                 ground.reach,
                 weight[s],
@@ -101,15 +101,17 @@ class Gateways:
                 self._hold_s[s],
                 ground.hop_ms,
                 self.sent[s],
-                columns,
+                self.only[s],
+                (0,) * ground.reach.shape[1],
             )
 
+        threads.each(stay, parts(slice(0, len(given))))
         threads.each(one, range(len(weight)))
 
 
 def _compiled(code: str) -> Any:
     @njit(cache=True, **_OPTIONS)
-    def send(reach, weight, rate, hold_s, hop_ms, sent, columns):
+    def send(reach, weight, rate, hold_s, hop_ms, sent, only, columns):
         """Part of each origin's requests that goes to each candidate; returns `code`.
 
         Args:
@@ -119,10 +121,12 @@ def _compiled(code: str) -> Any:
             hold_s: (N,) that a request is open at a site.
             hop_ms: (N, K) one way.
             sent: (N, K) float32 to fill.
+            only: (N,) column that gets all, to fill; -1 where several get some.
             columns: K values, any: a tuple's length is known when this is compiled.
         """
         open_ = np.zeros(len(columns), np.int64)
         for row in range(len(rate)):
+            only[row] = -1
             best, best_price, next_price = -1, np.inf, np.inf
             for at in range(len(columns)):
                 sent[row, at] = 0.0
@@ -143,7 +147,7 @@ def _compiled(code: str) -> Any:
                 taken += 1
                 late = offered * late / (taken + offered * late)
             if late <= NOTHING:
-                sent[row, best] = 1.0
+                sent[row, best], only[row] = 1.0, best
                 continue
             sent[row, best] = 1.0 - late
             open_[:] = 0

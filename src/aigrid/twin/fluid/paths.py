@@ -46,7 +46,7 @@ def waits(rows, loads, gbit_per_s, wait_ms):
 
 
 @njit(**_OPTIONS)
-def mix(reach, weight, rate, codes, hub, paths, stays, crossing, columns):
+def mix(reach, weight, only, rate, codes, hub, paths, stays, crossing, columns):
     """By which paths requests come to each site, and how many sessions stay there.
 
     Two requests of a session go to the same candidate with its weight, if the gateway draws for
@@ -55,6 +55,7 @@ def mix(reach, weight, rate, codes, hub, paths, stays, crossing, columns):
     Args:
         reach: (N, K).
         weight: (N, K).
+        only: (N,) column of the candidate that gets all of an origin's; -1 for several.
         rate: (N,) requests a second expected.
         codes: (N, K) of `encode`.
         hub: (N,) row of the hub whose uplink takes an origin out of its hub; -1 for none.
@@ -69,6 +70,13 @@ def mix(reach, weight, rate, codes, hub, paths, stays, crossing, columns):
     for row in range(len(rate)):
         asked = rate[row]
         if asked <= 0.0:
+            continue
+        if only[row] >= 0:
+            site, code = reach[row, only[row]], codes[row, only[row]]
+            paths[site, code & (CROSSES - 1)] += asked
+            stays[site] += asked
+            if code & CROSSES:
+                crossing[hub[row]] += asked
             continue
         for at in range(len(columns)):
             part = weight[row, at]

@@ -15,6 +15,7 @@ from aigrid.twin.models.turns import (
     LOST,
     PREFILL,
     settle,
+    turn_of,
 )
 
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -24,11 +25,11 @@ CROWDED = 0.3
 
 
 @njit(**_OPTIONS)
-def _fit(rate, prefill_s, kind, speed, cost, load):
+def _fit(speed, rate, prefill_s, full_s, load):
     """Part of what full batches let through that fits the compute, beside all that is less."""
     less, full = 0.0, 0.0
     for s in range(len(rate)):
-        work = rate[s] * (prefill_s[s] + cost[kind, s, FULL])
+        work = rate[s] * (prefill_s[s] + full_s[s])
         if load[s] >= 1.0:
             full += work / load[s]
         else:
@@ -70,6 +71,7 @@ def serve(
     busy_sum,
     share_sum,
     tokens_sum,
+    columns,
 ):
     """A minute of the sites `first` to `last`.
 
@@ -110,84 +112,95 @@ def serve(
         busy_sum: (N,) device-minutes busy, added to.
         share_sum: (N,) device-minutes given to AI, added to.
         tokens_sum: (N,) tokens, added to.
+        columns: S values, any: a tuple's length is known when this is compiled.
 
     Returns:
         devices given to AI, those of them that are busy, and that work at full batches would need.
     """
     all_given, all_busy, all_work = 0.0, 0.0, 0.0
-    services = len(arrive)
-    offered, rate, prefill_s = np.zeros(services), np.zeros(services), np.zeros(services)
-    busy, load, turn = np.zeros(services), np.zeros(services), np.zeros(services)
+    offered, rate, busy, load, slower = np.zeros((5, len(columns)))
+    prefill_s, alone_s, full_s = np.zeros((3, len(columns)))
     for row in range(first, last):
         devices = share[row] * compute[row]
         kind = type_of[row]
         share_sum[row] += devices
         all_given += devices
-        # A large site answers as several groups alike.
-        speed = min(devices, share[row] * together)
-        each = speed / (devices * MINUTE_S) if devices > 0.0 else 0.0
-        wanted = 0.0
-        for s in range(services):
-            came = arrive[s, row] * MINUTE_S
-            served[s, row] = 0.0
-            over[s, row] = 0.0
-            offered[s], rate[s], busy[s] = 0.0, 0.0, 0.0
-            if ready[s, row] <= 0.0 or devices <= 0.0:
-                over[s, row] = came + line[s, row]
-                line[s, row] = 0.0
-                continue
-            offered[s] = came + line[s, row]
-            if ready[s, row] < 1.0:
-                # Loaded in the middle of the minute: who came before found nobody.
-                over[s, row] = came * (1.0 - ready[s, row])
-                offered[s] -= over[s, row]
-            busy[s] = running[s, row]
-            rate[s] = offered[s] * each
-            prefill_s[s] = cost[kind, s, PREFILL] + (1.0 - stays[s, row]) * cost[kind, s, LOST]
-            wanted += rate[s] * (prefill_s[s] + cost[kind, s, FULL])
         load_seen[row] = 0.0
         point[row] = 0
+        # A large site answers as several groups alike.
+        groups = max(compute[row] / together, 1.0) if compute[row] > together else 1.0
+        each = 1.0 / MINUTE_S if groups == 1.0 else 1.0 / (MINUTE_S * groups)
+        speed = min(devices, share[row] * together)
+        wanted = 0.0
+        for s in range(len(columns)):
+            came = arrive[s, row] * MINUTE_S
+            held = line[s, row]
+            loaded = ready[s, row] if devices > 0.0 else 0.0
+            # Loaded in the middle of the minute: who came before found nobody.
+            missed = came * (1.0 - loaded) + (held if loaded <= 0.0 else 0.0)
+            offered[s] = came + held - missed
+            rate[s] = offered[s] * each
+            served[s, row] = 0.0
+            over[s, row] = missed
+            if held > 0.0:
+                line[s, row] = 0.0
+            busy[s] = running[s, row]
+            prefill_s[s] = cost[kind, s, PREFILL] + (1.0 - stays[s, row]) * cost[kind, s, LOST]
+            alone_s[s], full_s[s] = cost[kind, s, ALONE], cost[kind, s, FULL]
+            wanted += rate[s] * (prefill_s[s] + full_s[s])
         if wanted <= 0.0:
-            for s in range(services):
-                running[s, row] = 0.0
             continue
         load_seen[row] = wanted / speed
-        left = settle(
-            rate, prefill_s, kind, speed, cost, busy_table, nodes, weights, busy, load, turn
+        idle = settle(
+            speed,
+            rate,
+            prefill_s,
+            alone_s,
+            full_s,
+            kind,
+            busy_table,
+            nodes,
+            weights,
+            busy,
+            load,
+            slower,
+            columns,
         )
-        idle, fullest, done, made = left, 0.0, 0.0, 0.0
-        for s in range(services):
+        fullest = 0.0
+        for s in range(len(columns)):
             running[s, row] = busy[s]
             idle *= 1.0 - busy[s]
             fullest = max(fullest, load[s])
-        fit = _fit(rate, prefill_s, kind, speed, cost, load) if fullest >= 1.0 else 1.0
-        for s in range(services):
-            if offered[s] <= 0.0:
-                continue
-            out, kept = offered[s], 0.0
-            if load[s] >= 1.0:
-                out *= fit / load[s]
-                groups = devices / speed
-                kept = min(offered[s] - out, line_limit[s, kind] * groups)
-            elif load[s] > CROWDED:
-                at = int(load[s] * (FULL_CELLS / FULLEST))
-                out -= min(arrive[s, row] * MINUTE_S * blocked[kind, s, at], out)
-            served[s, row] = out
-            line[s, row] = kept
-            over[s, row] += offered[s] - out - kept
-            made += out * tokens[s]
-            done += out * each * (prefill_s[s] + cost[kind, s, FULL])
-        worked = done / speed * devices
-        if fullest >= 1.0:
-            full = wanted / done
-            at = full_steps + int((full - 1.0) * over_steps)
+        made, done = 0.0, wanted
+        if fullest <= CROWDED:
+            for s in range(len(columns)):
+                served[s, row] = offered[s]
+                made += offered[s] * tokens[s]
         else:
-            full = 0.5 * (1.0 - idle + fullest)
-            at = int(full * full_steps)
+            done = 0.0
+            fit = _fit(speed, rate, prefill_s, full_s, load) if fullest >= 1.0 else 1.0
+            for s in range(len(columns)):
+                out, kept = offered[s], 0.0
+                if load[s] >= 1.0:
+                    out *= fit / load[s]
+                    kept = min(offered[s] - out, line_limit[s, kind] * groups)
+                elif load[s] > CROWDED:
+                    at = int(load[s] * (FULL_CELLS / FULLEST))
+                    out -= min(arrive[s, row] * MINUTE_S * blocked[kind, s, at], out)
+                served[s, row] = out
+                line[s, row] = kept
+                over[s, row] += offered[s] - out - kept
+                made += out * tokens[s]
+                done += out * each * (prefill_s[s] + full_s[s])
+        if fullest >= 1.0:
+            at = full_steps + int((wanted / done - 1.0) * over_steps)
+        else:
+            at = int(0.5 * (1.0 - idle + fullest) * full_steps)
         fine = 0 if speed < speed_steps[2] else 1
         pace = speed_lookup[fine, min(int(speed * speed_steps[fine]), speed_lookup.shape[1] - 1)]
         at = places[kind, min(at, places.shape[1] - 1)]
         point[row] = (kind * speed_bins + pace) * loads + at
+        worked = done * groups
         runs = max((1.0 - idle) * devices, worked)
         busy_sum[row] += runs
         tokens_sum[row] += made
@@ -200,7 +213,6 @@ def serve(
 def hold(
     first,
     last,
-    s,
     share,
     compute,
     type_of,
@@ -208,53 +220,46 @@ def hold(
     arrive,
     cost,
     stay,
-    nodes,
-    weights,
     running,
     ready,
     found,
 ):
-    """How long a request of one service is open at each site, about.
+    """How long requests are open at each site, about: in line, in prefill (shared), in decode.
 
     Args:
         first: row.
         last: row after the last.
-        s: the service.
         share: (N,) of compute that AI has.
         compute: (N,) devices.
         type_of: (N,) rows of the tables.
         together: devices of a group.
         arrive: (S, N) requests a second, as seen last.
-        cost: of `Turns`, as the next three.
+        cost: of `Turns`.
         stay: of it.
-        nodes: of it.
-        weights: of it.
         running: (S, N) part of the time that each service decodes.
         ready: (S, N) above 0 where a service is loaded.
-        found: (N,) seconds, to fill; 0 where it cannot run.
+        found: (S, N) seconds, to fill; 0 where it cannot run.
     """
     services, cells = len(arrive), stay.shape[2] - 1
     for row in range(first, last):
-        found[row] = 0.0
         devices, kind = share[row] * compute[row], type_of[row]
-        if ready[s, row] <= 0.0 or devices <= 0.0:
+        wanted, decoding = 0.0, 0.0
+        for s in range(services):
+            found[s, row] = 0.0
+            decoding += running[s, row]
+            if ready[s, row] > 0.0:
+                wanted += arrive[s, row] * cost[kind, s, PREFILL]
+        if devices <= 0.0:
             continue
-        speed = min(devices, share[row] * together)
-        prefill, turn = 0.0, 0.0
-        for o in range(services):
-            if ready[o, row] > 0.0:
-                prefill += arrive[o, row] * cost[kind, o, PREFILL]
-        left = max(1.0 - prefill / devices, LEAST)
-        for i in range(len(nodes)):
-            product = weights[i]
-            for o in range(services):
-                if o != s:
-                    product *= 1.0 - running[o, row] * nodes[i]
-            turn += product
-        alone = cost[kind, s, ALONE] / (speed * left * turn)
-        at = arrive[s, row] * speed / devices * alone
-        at = stay[kind, s, int(at / (1.0 + at) * cells)]
-        found[row] = cost[kind, s, PREFILL] / (speed * left) + alone * at
+        # All that a group of the site does takes this much longer than on one device.
+        groups = max(compute[row] / together, 1.0)
+        stretch = groups / max(devices - wanted, LEAST * devices)
+        for s in range(services):
+            if ready[s, row] > 0.0:
+                alone = cost[kind, s, ALONE] * stretch * turn_of(decoding - running[s, row])
+                at = arrive[s, row] / groups * alone
+                at = stay[kind, s, int(at / (1.0 + at) * cells)]
+                found[s, row] = cost[kind, s, PREFILL] * stretch + alone * at
 
 
 @njit(**_OPTIONS)

@@ -49,13 +49,27 @@ class Ways:
         self.link_load_max = 0.0
         self._encode()
 
-    def follow(self, weight: list[NDArray[np.float32]], expected: Floats, threads: Threads) -> None:
-        """Take new routes in: weight is (S, N, K), expected (S, N) requests a second."""
+    def follow(
+        self,
+        weight: list[NDArray[np.float32]],
+        only: NDArray[np.int8],
+        expected: Floats,
+        threads: Threads,
+    ) -> None:
+        """Take new routes in.
+
+        Args:
+            weight: (S, N, K) parts that gateways send to each candidate.
+            only: (S, N) column of the candidate that gets all; -1 for several.
+            expected: (S, N) requests a second.
+            threads: to share work.
+        """
 
         def one(s: int) -> None:
             paths.mix(
                 self._ground.reach,
                 weight[s],
+                only[s],
                 expected[s],
                 self._codes,
                 self._hub,

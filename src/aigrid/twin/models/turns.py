@@ -41,7 +41,9 @@ FULL_CELLS, FULLEST = 96, 1.5
 PREFILL, LOST, ALONE, FULL = range(4)
 # A fixed point is found when nothing moves another by more; most rounds until then.
 CLOSE, ROUNDS = 0.002, 24
-# Where all decode this little, taken together, the integral is its first two terms, within 0.002.
+# The same for tables.
+EXACT = 1e-9
+# Where all decode this little, taken together, `turn_of` is within 0.003.
 QUIET = 0.1
 # Decoding gets this part of the time at least: a full batch in decode stops prefills.
 LEAST = 0.01
@@ -156,109 +158,139 @@ def shared(turns: Turns, kind: int, rate: Floats, devices: float = 1.0) -> Share
         rate: (S,) requests a second that come.
         devices: of the server.
     """
-    busy, load, turn = np.zeros(len(rate)), np.zeros(len(rate)), np.zeros(len(rate))
-    prefill_s = np.ascontiguousarray(turns.cost[kind, :, PREFILL])
-    left = 1.0
+    busy, load, slower = np.zeros((3, len(rate)))
+    cost, left = np.ascontiguousarray(turns.cost[kind].T), 1.0
     for _ in range(ROUNDS):
         before = busy.copy()
         left = settle(
-            rate,
-            prefill_s,
-            kind,
             devices,
-            turns.cost,
+            rate,
+            cost[PREFILL],
+            cost[ALONE],
+            cost[FULL],
+            kind,
             turns.busy,
             turns.nodes,
             turns.weights,
             busy,
             load,
-            turn,
+            slower,
+            (0,) * len(rate),
         )
-        if np.abs(busy - before).max(initial=0.0) < 1e-9:
+        if np.abs(busy - before).max(initial=0.0) < EXACT:
             break
     passed = rate / np.maximum(load, 1.0)
     runs = 1.0 - left * float(np.prod(1.0 - busy))
-    return Shared(passed, turn, 1.0 - left, runs, float(load.max(initial=0.0)))
+    return Shared(passed, 1.0 / slower, 1.0 - left, runs, float(load.max(initial=0.0)))
 
 
-@njit(**_OPTIONS)
-def settle(rate, prefill_s, kind, devices, cost, busy_table, nodes, weights, busy, load, turn):
+@njit(inline="always", **_OPTIONS)
+def settle(
+    devices,
+    rate,
+    prefill_s,
+    alone_s,
+    full_s,
+    kind,
+    busy_table,
+    nodes,
+    weights,
+    busy,
+    load,
+    slower,
+    columns,
+):
     """Find the fixed point of one server, from `busy` as it was.
 
     What is offered beyond a full batch's rate does not get through: of such services the prefills
     that do, and the time that these leave, are found from each other exactly.
 
     Args:
+        devices: of the server, above 0.
         rate: (S,) requests a second that come.
         prefill_s: (S,) device seconds of a request's prefill.
-        kind: row of the tables.
-        devices: of the server, above 0.
-        cost: of `Turns`.
-        busy_table: `busy` of it.
+        alone_s: (S,) of its decode in a batch of one.
+        full_s: (S,) of its decode in a full one.
+        kind: row of the table.
+        busy_table: `busy` of `Turns`.
         nodes: of it.
         weights: of it.
         busy: (S,) part of the time that each decodes, changed in place.
         load: (S,) to fill, offered over what a full batch does; part 1 / load of more gets through.
-        turn: (S,) to fill, part of the decode time that each has while it decodes.
+        slower: (S,) to fill, decode time over a turn of it.
+        columns: S values, any: a tuple's length is known when this is compiled.
 
     Returns:
         part of the time that prefill leaves.
     """
-    services = len(rate)
-    wanted = 0.0
-    for s in range(services):
+    wanted, decoding = 0.0, 0.0
+    for s in range(len(columns)):
         wanted += rate[s] * prefill_s[s]
-    left = max(1.0 - wanted / devices, LEAST)
+        decoding += busy[s]
+    room = max(devices - wanted, LEAST * devices)
     for _ in range(ROUNDS):
-        free, full, moved, after, decoding = 0.0, 0.0, 0.0, 0.0, 0.0
-        is_over = False
-        for s in range(services):
-            decoding += busy[s]
         if decoding < QUIET:
-            for s in range(services):
-                turn[s] = 1.0 - 0.5 * (decoding - busy[s])
+            for s in range(len(columns)):
+                slower[s] = turn_of(decoding - busy[s])
         else:
-            _turns(busy, nodes, weights, turn)
-        for s in range(services):
-            if rate[s] <= 0.0:
-                busy[s], load[s] = 0.0, 0.0
-                continue
-            each = rate[s] / (devices * left * turn[s])
-            load[s] = each * cost[kind, s, FULL]
-            if load[s] >= 1.0:
-                is_over = True
-                full += turn[s] * prefill_s[s] / cost[kind, s, FULL]
-                found = 1.0
-            else:
-                free += rate[s] * prefill_s[s]
-                at = each * cost[kind, s, ALONE]
-                at = at / (1.0 + at) * CELLS
-                low = int(at)
-                below = busy_table[kind, s, low]
-                found = below + (busy_table[kind, s, low + 1] - below) * (at - low)
+            _take_turns(busy, nodes, weights, slower)
+        before, moved, decoding, fullest = room, 0.0, 0.0, 0.0
+        stretch = 1.0 / room
+        for s in range(len(columns)):
+            each = rate[s] * stretch * slower[s]
+            load[s] = each * full_s[s]
+            fullest = max(fullest, load[s])
+            at = each * alone_s[s]
+            at = at / (1.0 + at) * CELLS
+            low = min(int(at), CELLS - 1)
+            below = busy_table[kind, s, low]
+            found = below + (busy_table[kind, s, low + 1] - below) * (at - low)
             moved = max(moved, abs(found - busy[s]))
+            decoding += found
             busy[s] = found
-            after += found
-        if is_over:
-            # Prefills of full batches take left * full: left = 1 - free - left * full.
-            before = left
-            left = max((1.0 - free / devices) / (1.0 + full), LEAST)
-            moved = max(moved, abs(left - before))
-        else:
-            left = max(1.0 - wanted / devices, LEAST)
+        if fullest >= 1.0:
+            room = _overfull(devices, rate, prefill_s, full_s, load, slower, busy)
+            moved = max(moved, abs(room - before) / devices)
         # What one decodes more changes the others by about so much of what they decode.
-        if moved * after <= CLOSE:
+        if moved * decoding <= CLOSE:
             break
-    return left
+    return room / devices
 
 
 @njit(inline="always", **_OPTIONS)
-def _turns(busy, nodes, weights, turn):
+def turn_of(others):
+    """Decode time over a turn, beside others that decode so much taken together, if it is little.
+
+    1 / E[1 / (1 + K)] = 1 + E[K] / 2 and terms of the square.
+    """
+    return 1.0 + 0.5 * others
+
+
+@njit(**_OPTIONS)
+def _take_turns(busy, nodes, weights, slower):
     for s in range(len(busy)):
-        turn[s] = 0.0
+        slower[s] = 0.0
     for i in range(len(nodes)):
         product = weights[i]
         for s in range(len(busy)):
             product *= 1.0 - busy[s] * nodes[i]
         for s in range(len(busy)):
-            turn[s] += product / (1.0 - busy[s] * nodes[i])
+            slower[s] += product / (1.0 - busy[s] * nodes[i])
+    for s in range(len(busy)):
+        slower[s] = 1.0 / slower[s]
+
+
+@njit(**_OPTIONS)
+def _overfull(devices, rate, prefill_s, full_s, load, slower, busy):
+    """Devices that prefills leave, if of full batches what these do gets through.
+
+    They decode all the time, and room = devices - free - room * full.
+    """
+    free, full = 0.0, 0.0
+    for s in range(len(rate)):
+        if load[s] >= 1.0:
+            busy[s] = 1.0
+            full += prefill_s[s] / (slower[s] * full_s[s])
+        else:
+            free += rate[s] * prefill_s[s]
+    return max((devices - free) / (1.0 + full), LEAST * devices)
