@@ -95,4 +95,4 @@ def test_shaped_answer_is_the_undisturbed_one_wherever_it_breaks(
         for _ in range(2):  # one of the two begins there
             assert read(running, shape) == undisturbed
         until(lambda bad=bad: bad.taken > 0)  # type: ignore[misc]
-    assert running.gateway_state.forwarder.resumed >= 2
+    assert running.gateway_state.forwarder.resumed >= 1  # a cut may fall before the first event
