@@ -125,6 +125,7 @@ def test_a_good_version_is_promoted_remembered_and_written_down(data: Path) -> N
         assert grid.deployed() == "2"
         grid.wait(lambda: grid.row()["retired"])
         assert audited(plane) == ["loading", "watching", "promoted", "retired"]
+        grid.beat()  # a site hears of it with its next heartbeat
         assert {tuple(held) for held in grid.held.values()} == {("chat",)}
     with running_plane(data) as (plane, api):
         assert Grid(plane, api).deployed() == "2"
