@@ -175,11 +175,9 @@ class Gateway:
 
     async def complete(self, request: Request) -> Response:
         """Chat and text completions and responses, streamed or whole."""
-        if self.mirror.version < 0:
-            await while_here(request.scope, self.mirror.first_table(FIRST_TABLE_S))
         span = tracing.of(request.scope)
         with span.begin("door"):
-            holder = self._authenticate(request)
+            holder = await self._authenticate(request)
             body = await server.read_body(request, self.settings.limits.body_bytes)
             wish = read_wish(request.scope["path"], body)
             service, stream = openai_api.peek(wish.body)
@@ -255,17 +253,13 @@ class Gateway:
 
     async def models(self, request: Request) -> Response:
         """The services that are deployed."""
-        if self.mirror.version < 0:
-            await self.mirror.first_table(FIRST_TABLE_S)
-        self._authenticate(request)
+        await self._authenticate(request)
         listed = [_model_card(service) for service in self.mirror.services.values()]
         return JSONResponse({"object": "list", "data": listed})
 
     async def model(self, request: Request) -> Response:
         """One of them."""
-        if self.mirror.version < 0:
-            await self.mirror.first_table(FIRST_TABLE_S)
-        self._authenticate(request)
+        await self._authenticate(request)
         name = request.path_params["name"]
         if name not in self.mirror.services:
             raise NotFoundError(f"model {name!r} is not deployed here", next_step="GET /v1/models")
@@ -287,7 +281,10 @@ class Gateway:
 
     # -- parts ---------------------------------------------------------------------------------
 
-    def _authenticate(self, request: Request) -> Holder:
+    async def _authenticate(self, request: Request) -> Holder:
+        """Who asks; a gateway that starts knows nobody before its first table."""
+        if self.mirror.version < 0:
+            await while_here(request.scope, self.mirror.first_table(FIRST_TABLE_S))
         try:
             return self.door.know(server.bearer(request))
         except AuthenticationError as error:

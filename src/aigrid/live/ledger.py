@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Column, Float, MetaData, Table, delete, select
+from sqlalchemy import Column, Connection, Float, MetaData, Table, delete, select
 
-from aigrid.core.errors import NotFoundError, UnavailableError
+from aigrid.core.errors import NotFoundError
+from aigrid.live.kept_rows import KeptRows
 from aigrid.store.database import TEXT, Database
-from aigrid.store.schema import Part, prepare
+from aigrid.store.schema import Part
 
 METADATA = MetaData()
 CONTROL = Part("control", METADATA, version=1)
@@ -41,7 +39,7 @@ class Deployment:
     deployed_at_s: float
 
 
-class Ledger:
+class Ledger(KeptRows):
     """Deployments and holds in a database; what was read last is known while that is away.
 
     Args:
@@ -52,13 +50,9 @@ class Ledger:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        prepare(database, CONTROL)
-        self._lock = threading.Lock()
         self._deployed: list[Deployment] = []
         self._held: dict[str, str] = {}
-        self._sure = False
-        self._read()
+        super().__init__(database, CONTROL)
 
     def put(self, deployment: Deployment) -> None:
         """Remember a deployment, replacing an older version of the same name.
@@ -107,33 +101,13 @@ class Ledger:
         """Every deployment, oldest first."""
         return list(self._deployed)
 
-    def recheck(self) -> None:
-        """Read again where a change was not confirmed: it may stand all the same.
-
-        Raises:
-            UnavailableError: the database is away; what was known stands.
-        """
-        if not self._sure:
-            self._read()
-
     def close(self) -> None:
         """Let go of the database."""
         self._database.close()
 
-    def _change(self, statement: Any) -> int:
-        """Execute one statement; the number of rows that it met."""
-        self._sure = False
-        with self._database.transaction() as connection:
-            met: int = connection.execute(statement).rowcount
-        with suppress(UnavailableError):  # it is done; what follows from it is read later
-            self._read()
-        return met
-
-    def _read(self) -> None:
+    def _load(self, connection: Connection) -> None:
         asked = select(DEPLOYMENT).order_by(DEPLOYMENT.c.deployed_at_s, DEPLOYMENT.c.name)
-        with self._lock, self._database.transaction() as connection:
-            rows = connection.execute(asked).mappings().all()
-            holds = connection.execute(select(HOLD).order_by(HOLD.c.site)).all()
-            self._deployed = [Deployment(**row) for row in rows]
-            self._held = {row.site: row.hold for row in holds}
-            self._sure = True
+        rows = connection.execute(asked).mappings().all()
+        holds = connection.execute(select(HOLD).order_by(HOLD.c.site)).all()
+        self._deployed = [Deployment(**row) for row in rows]
+        self._held = {row.site: row.hold for row in holds}

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Float, MetaData, Table, select
+from sqlalchemy import Boolean, Column, Connection, Float, MetaData, Table, select
 
 from aigrid.core.codec import from_plain
-from aigrid.core.errors import UnavailableError
 from aigrid.core.rollout import RolloutPlan
+from aigrid.live.kept_rows import KeptRows
 from aigrid.store.database import TEXT, Database
-from aigrid.store.schema import Part, prepare
+from aigrid.store.schema import Part
 
 METADATA = MetaData()
 ROLLOUTS = Part("rollout", METADATA, version=1)
@@ -77,7 +75,7 @@ class RolloutRecord:
         return self.phase in ("promoted", "rolled_back")
 
 
-class RolloutBook:
+class RolloutBook(KeptRows):
     """Rollouts in a database; what was read last is known while that is away.
 
     Args:
@@ -88,12 +86,8 @@ class RolloutBook:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        prepare(database, ROLLOUTS)
-        self._lock = threading.Lock()
         self._known: dict[str, RolloutRecord] = {}
-        self._sure = False
-        self._read()
+        super().__init__(database, ROLLOUTS)
 
     def all(self) -> list[RolloutRecord]:
         """The last of each service, by service."""
@@ -112,27 +106,12 @@ class RolloutBook:
         row = {name: getattr(record, name) for name in RolloutRecord.__dataclass_fields__}
         row |= {"plan": json.dumps(asdict(record.plan)), "seen": json.dumps(record.seen)}
         made = self._database.insert(ROLLOUT).values(**row)
-        self._sure = False
-        with self._database.transaction() as connection:
-            connection.execute(made.on_conflict_do_update(index_elements=["service"], set_=row))
-        with suppress(UnavailableError):  # it is done; what follows from it is read later
-            self._read()
+        self._change(made.on_conflict_do_update(index_elements=["service"], set_=row))
 
-    def recheck(self) -> None:
-        """Read again where a change was not confirmed: it may stand all the same.
-
-        Raises:
-            UnavailableError: the database is away; what was known stands.
-        """
-        if not self._sure:
-            self._read()
-
-    def _read(self) -> None:
-        with self._lock, self._database.transaction() as connection:
-            asked = select(ROLLOUT).order_by(ROLLOUT.c.service)
-            rows = connection.execute(asked).mappings().all()
-            self._known = {row["service"]: _record(dict(row)) for row in rows}
-            self._sure = True
+    def _load(self, connection: Connection) -> None:
+        asked = select(ROLLOUT).order_by(ROLLOUT.c.service)
+        rows = connection.execute(asked).mappings().all()
+        self._known = {row["service"]: _record(dict(row)) for row in rows}
 
 
 def _record(row: dict[str, Any]) -> RolloutRecord:
