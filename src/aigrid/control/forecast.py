@@ -182,12 +182,13 @@ def _between(profile: DailyProfile, at_min: float, smooth: bool) -> tuple[Bins, 
 @njit(cache=True, nogil=True)
 def _learn(mean, spread, value, weight):  # type: ignore[no-untyped-def]
     for row in range(len(value)):
-        if np.isnan(mean[row]):
-            mean[row], spread[row] = value[row], 0.0
-        off = value[row] - mean[row]
-        variance = (1.0 - weight) * (spread[row] * spread[row] + weight * off * off)
-        mean[row] += weight * off
-        spread[row] = variance**0.5
+        usual, wide = np.float64(mean[row]), np.float64(spread[row])
+        is_new = np.isnan(usual)
+        usual, wide = value[row] if is_new else usual, 0.0 if is_new else wide
+        off = value[row] - usual
+        variance = (1.0 - weight) * (wide * wide + weight * off * off)
+        mean[row] = usual + weight * off
+        spread[row] = np.sqrt(variance)
 
 
 @njit(cache=True, nogil=True)

@@ -8,16 +8,24 @@ from numba import njit, vectorize
 from aigrid.control.policy import Policy
 from aigrid.core.state import BoolColumn, FloatColumn
 
+# No check for division by zero in loops: every divisor is kept above 0.
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+
 
 def room(policy: Policy, need_cores: FloatColumn, compute_cores: FloatColumn) -> FloatColumn:
     """The fraction of each site's compute that the radio's need and the margin leave, 0 to 1."""
-    left: FloatColumn = _left(need_cores, compute_cores, policy.guard_margin)
+    left: FloatColumn = _room(need_cores, compute_cores, policy.guard_margin)
     return left
 
 
-@vectorize(["float64(float64, float64, float64)"], cache=True)
+@njit(**_OPTIONS)
 def _left(need, compute, margin):  # type: ignore[no-untyped-def]
     return min(max(1.0 - need / max(compute, 1e-9) - margin, 0.0), 1.0 - margin)
+
+
+@vectorize(["float64(float64, float64, float64)"], cache=True)
+def _room(need, compute, margin):  # type: ignore[no-untyped-def]
+    return _left(need, compute, margin)
 
 
 def shares(
@@ -66,32 +74,22 @@ def shares(
     return new
 
 
-@njit(cache=True, nogil=True)
+@njit(**_OPTIONS)
 def _shares(  # type: ignore[no-untyped-def]
     need, compute, has_radio, missed, share, elapsed_s, blocked, margin, step, rise, floor, factor
 ):
-    new = np.ones(len(share))
+    new = np.empty(len(share))
+    # Without branches, so that a processor does several sites at once.
     for row in range(len(share)):
-        if has_radio[row]:
-            left = _left(need[row], compute[row], margin)
-            new[row] = _share(
-                left, missed[row], share[row], elapsed_s[row], step, rise, floor, factor
-            )
-            if blocked[row]:
-                new[row] = 0.0
+        left, now = _left(need[row], compute[row], margin), share[row]
+        target = min(left, now * factor) if missed[row] else left
+        risen = min(target, now + rise * max(elapsed_s[row], 0.0))
+        moved = risen if target >= now else target
+        is_small = (abs(moved - now) < step) & (not missed[row]) & (target > 0.0)
+        safe = min(now if is_small else moved, left)
+        safe = 0.0 if (safe < floor) | blocked[row] else safe
+        new[row] = safe if has_radio[row] else 1.0
     return new
-
-
-@njit(cache=True, nogil=True)
-def _share(left, missed, share, elapsed_s, step, rise, floor, factor):  # type: ignore[no-untyped-def]
-    target = min(left, share * factor) if missed else left
-    moved = target
-    if target >= share:
-        moved = min(target, share + rise * max(elapsed_s, 0.0))
-    if abs(moved - share) < step and not missed and target > 0.0:
-        moved = share
-    safe = min(moved, left)
-    return safe if safe >= floor else 0.0
 
 
 def blocked(
@@ -110,10 +108,22 @@ def blocked(
     Returns:
         (N,) bool.
     """
-    temporal = preemption < 1.0  # False for NaN
-    return temporal & (
-        slot_need_cores > compute_cores * (1.0 - np.where(temporal, preemption, 0.0))
+    late: BoolColumn = _blocked(
+        np.ascontiguousarray(slot_need_cores, np.float64),
+        np.ascontiguousarray(compute_cores, np.float64),
+        np.ascontiguousarray(preemption, np.float64),
     )
+    return late
+
+
+@njit(**_OPTIONS)
+def _blocked(slot_need, compute, preemption):  # type: ignore[no-untyped-def]
+    late = np.empty(len(compute), np.bool_)
+    for row in range(len(compute)):
+        # False for NaN.
+        part = preemption[row]
+        late[row] = (part < 1.0) & (slot_need[row] > compute[row] * (1.0 - part))
+    return late
 
 
 def notice(

@@ -17,6 +17,8 @@ _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Of rounding, relative.
 TOLERANCE = 1e-7
 MINUTE_S = 60.0
+# Rows that are looked at together.
+BLOCK = 1024
 
 
 class RuleBrokenError(AigridError):
@@ -127,18 +129,45 @@ def within_compute(where: Where, share: Floats, served: Floats, rows: slice) -> 
 
 @njit(**_OPTIONS)
 def _over_compute(first, last, share, compute, served, work_s, type_of, allowed, tolerance):
-    for row in range(first, last):
-        work = 0.0
+    """The first row of a block of which some row is over; -1 for none. Blocks are quick to clear."""
+    work, each_s = np.empty((2, BLOCK))
+    for begin in range(first, last, BLOCK):
+        end = min(begin + BLOCK, last)
+        kinds, each = type_of[begin:end], each_s[: end - begin]
+        work[:], bad = 0.0, 0
         for s in range(len(served)):
-            some = served[s, row]
-            if some > 0.0:
-                work += some * work_s[s, type_of[row]]
-                if not allowed[s, row]:
+            for at in range(len(kinds)):
+                each[at] = work_s[s, kinds[at]]
+            bad += _add_work(served[s, begin:end], allowed[s, begin:end], each, work)
+        bad += _beyond(share[begin:end], compute[begin:end], work, MINUTE_S * (1.0 + tolerance))
+        if bad > 0:
+            for row in range(begin, end):
+                part, is_wrong = share[row], False
+                for s in range(len(served)):
+                    is_wrong |= served[s, row] > 0.0 and not allowed[s, row]
+                limit = part * compute[row] * MINUTE_S * (1.0 + tolerance)
+                if is_wrong or not 0.0 <= part <= 1.0 or not work[row - begin] <= limit:
                     return row
-        part = share[row]
-        if not 0.0 <= part <= 1.0 or work > part * compute[row] * MINUTE_S * (1.0 + tolerance):
-            return row
     return -1
+
+
+@njit(**_OPTIONS)
+def _add_work(served, allowed, each_s, work):
+    """Device seconds of a service's requests; at how many sites it may not be."""
+    bad = 0
+    for at in range(len(served)):
+        work[at] += served[at] * each_s[at]
+        bad += np.int64((served[at] > 0.0) & (not allowed[at]))
+    return bad
+
+
+@njit(**_OPTIONS)
+def _beyond(share, compute, work, most):
+    bad = 0
+    for at in range(len(share)):
+        part = share[at]
+        bad += np.int64(not ((part >= 0.0) & (part <= 1.0) & (work[at] <= part * compute[at] * most)))
+    return bad
 
 
 def radio_first(
@@ -171,9 +200,17 @@ def radio_first(
 
 @njit(**_OPTIONS)
 def _short(first, last, share, need, off, compute, has_radio, tolerance):
+    bad = 0
     for row in range(first, last):
-        if has_radio[row] and share[row] > 0.0:
-            left = compute[row] - need[row]
-            if off[row] or share[row] * compute[row] > left + tolerance * compute[row]:
+        bad += np.int64(_is_short(share, need, off, compute, has_radio, tolerance, row))
+    if bad > 0:
+        for row in range(first, last):
+            if _is_short(share, need, off, compute, has_radio, tolerance, row):
                 return row
     return -1
+
+
+@njit(inline="always", **_OPTIONS)
+def _is_short(share, need, off, compute, has_radio, tolerance, row):
+    given, most = share[row] * compute[row], compute[row] - need[row] + tolerance * compute[row]
+    return has_radio[row] & (share[row] > 0.0) & (off[row] | (not given <= most))

@@ -10,24 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aigrid.control.policy import Policy
-from aigrid.twin.fluid import chance, checks, demand, flows, paths, radio, sites, tally
+from aigrid.twin.fluid import chance, checks, demand, flows, paths, radio, serving, tally
 from aigrid.twin.fluid.decisions import Orchestrator
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.gateways import Gateways
-from aigrid.twin.fluid.ground import TOGETHER, Ground
+from aigrid.twin.fluid.ground import Ground
 from aigrid.twin.fluid.radio import RadioTables
-from aigrid.twin.fluid.responses import (
-    FULL_STEPS,
-    LOADS,
-    OVER_STEPS,
-    PATHS,
-    SPEED_LOOKUP,
-    SPEED_STEPS,
-    SPEEDS,
-    Responses,
-    quantile_ms,
-    ttft_counts,
-)
+from aigrid.twin.fluid.responses import PATHS, Responses, quantile_ms, ttft_counts
 from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.fluid.trace import Trace, folded
 from aigrid.twin.fluid.ways import Ways
@@ -80,19 +69,18 @@ class Day:
         self._used_missed = np.zeros(2)
         self._rows = parts(slice(0, count))
         self._columns = (0,) * ground.reach.shape[1]
-        self._arrive, self._line = np.zeros((services, count)), np.zeros((services, count))
-        self._served, self._over = np.zeros((services, count)), np.zeros((services, count))
-        self._point = np.zeros(count, np.int32)
-        self._load = np.zeros(count)
-        self._good = np.zeros((services, count))
+        self._arrive = np.zeros((services, count))
+        self._good = np.zeros((services, count), np.float32)
         self._tokens = np.array(
             [s.prompt_tokens.mean + s.generated_tokens.mean for s in ground.country.services]
         )
         self._ways = Ways(ground, self._tokens)
         self._gateways = Gateways(ground, responses.turns)
-        self._running = np.zeros((services, count), np.float32)
         self._seen_mass = np.zeros((services, responses.points, 2, PATHS))
         self.tally = tally.empty(count, services, responses.points, PATHS, ground.country.minutes)
+        sums = self.tally.busy_sum, self.tally.share_sum, self.tally.tokens_sum
+        self._standing = serving.standing_of(ground, responses, self._tokens)
+        self._outcome = serving.outcome_of(services, count, *sums)
         self._fared = (self.tally.asked, self.tally.answered, self.tally.promised)
 
     def run(self, on_progress: Callable[[int], None]) -> tally.Tally:
@@ -111,7 +99,10 @@ class Day:
     @property
     def minute(self) -> tally.Minute:
         """The minute that is just over."""
-        return tally.Minute(self._served, self._good, self._over, self._load, self._ways.joined)
+        outcome = self._outcome
+        return tally.Minute(
+            outcome.served, self._good, outcome.over, outcome.load, self._ways.joined
+        )
 
     def _minute(self, minute: int) -> None:
         began = time.perf_counter()
@@ -161,7 +152,7 @@ class Day:
             checks.in_memory(where, orchestrator.decided.resident)
             checks.allowed(where, orchestrator.decided.resident.T)
             self._trace.add(orchestrator.decided.resident)
-        orchestrator.route(minute, self._load, is_first=minute == 0)
+        orchestrator.route(minute, self._outcome.load, is_first=minute == 0)
         for bits in self._threads.each(folded, orchestrator.decided.weight):
             self._trace.add_folded(bits)
         self._follow()
@@ -175,7 +166,7 @@ class Day:
             decided.expected,
             decided.share,
             self._arrive,
-            self._running,
+            self._outcome.running,
             decided.ready,
             self._threads,
         )
@@ -229,7 +220,7 @@ class Day:
         upper = self._ground.levels[-1].start
         came_there = self._arrive[:, :upper].copy()
         for level in reversed(self._ground.levels):
-            sums = self._threads.each(self._serve, parts(level))
+            sums = self._threads.each(partial(self._serve, minute), parts(level))
             self._given_busy_work += np.array(sums).sum(axis=0)
             up = partial(self._up, rows=level)
             self._refused += self._threads.each(up, services)
@@ -237,9 +228,6 @@ class Day:
         good, served, self._in_line = np.array(self._threads.each(self._account, services)).T
         where = checks.Where(self._plan.name, minute, self._ground)
         checks.conserved(where, self._came, served, self._refused, before, self._in_line)
-        share = self._known.radio.given
-        within = partial(checks.within_compute, where, share, self._served)
-        self._threads.each(within, self._rows)
         self.tally.came += self._came
         self.tally.served += served
         self.tally.refused += self._refused
@@ -250,57 +238,32 @@ class Day:
         found: tuple[float, float] = flows.push(
             self._ground.reach,
             self._gateways.sent[s],
-            self._gateways.only[s],
+            self._ways.target[s],
             self._known.requests.rate[s],
             self._arrive[s],
             self._columns,
         )
         return found
 
-    def _serve(self, rows: slice) -> tuple[float, float, float]:
-        ground, decided, responses = self._ground, self.orchestrator.decided, self._responses
-        found: tuple[float, float, float] = sites.serve(
-            rows.start,
-            rows.stop,
-            self._known.radio.given,
-            ground.compute,
-            ground.type_of,
-            ground.line,
-            TOGETHER,
-            self._ways.stays,
-            decided.ready,
-            self._arrive,
-            self._line,
-            responses.turns.cost,
-            responses.turns.busy,
-            responses.turns.blocked,
-            responses.turns.nodes,
-            responses.turns.weights,
-            self._running,
-            responses.place,
-            FULL_STEPS,
-            OVER_STEPS,
-            len(LOADS),
-            len(SPEEDS),
-            SPEED_LOOKUP,
-            SPEED_STEPS,
-            self._served,
-            self._over,
-            self._point,
-            self._load,
-            self._tokens,
-            self.tally.busy_sum,
-            self.tally.share_sum,
-            self.tally.tokens_sum,
-            (0,) * len(self._rates),
+    def _serve(self, minute: int, rows: slice) -> tuple[float, float, float]:
+        coming = serving.Coming(
+            self._known.radio.given, self._ways.stays, self.orchestrator.decided.ready, self._arrive
         )
+        found: tuple[float, float, float] = serving.serve(
+            rows.start, rows.stop, self._standing, coming, self._outcome, (0,) * len(self._rates)
+        )
+        # At once, while what was served is still in the processor's cache.
+        where = checks.Where(self._plan.name, minute, self._ground)
+        checks.within_compute(where, coming.share, self._outcome.served, rows)
         return found
 
     def _up(self, s: int, rows: slice) -> float:
+        outcome = self._outcome
         refused = flows.go_up(
             rows.start,
             rows.stop,
-            self._over[s],
+            outcome.over[s],
+            outcome.turned,
             self._ground.above,
             self._ways.up_bin,
             self._arrive[s],
@@ -309,11 +272,14 @@ class Day:
         return float(refused)
 
     def _account(self, s: int) -> tuple[float, float, float]:
+        outcome = self._outcome
         found: tuple[float, float, float] = paths.account(
-            self._served[s],
-            self._line[s],
-            self._point,
+            outcome.served[s],
+            outcome.line[s],
+            outcome.held,
+            outcome.point,
             self._ways.mix[s],
+            self._ways.lone[s],
             self._ways.joined[s],
             self._ways.stays[s],
             self._responses.warm[s],
@@ -367,7 +333,7 @@ class Day:
     def _look_at(self, s: int) -> Floats:
         """(3, N) requests a second asked, answered and promised, of each origin."""
         arrive, above = self._arrive[s] * MINUTE_S, self._ground.above
-        turned = np.divide(self._over[s], arrive, out=np.zeros_like(arrive), where=arrive > 0.0)
+        turned = np.divide(self._outcome.over[s], arrive, out=np.zeros_like(arrive), where=arrive > 0.0)
         own = 1.0 - np.clip(turned, 0.0, 1.0)
         taken, kept = own.copy(), own * self._good[s]
         higher = above >= 0

@@ -14,13 +14,13 @@ MINUTE_S = 60.0
 
 
 @njit(**_OPTIONS)
-def push(reach, weight, only, rate, arrive, columns):
+def push(reach, weight, target, rate, arrive, columns):
     """Send each origin's requests where its gateway does.
 
     Args:
         reach: (N, K) candidates.
         weight: (N, K) of one service, parts that are sent; a row sums to 1 or 0.
-        only: (N,) column of the candidate that gets all of an origin's; -1 for several.
+        target: (N,) int32 row of the site that gets all of an origin's; -1 for several.
         rate: (N,) requests a second.
         arrive: (N,) to fill, requests a second.
         columns: K values, any: a tuple's length is known when this is compiled.
@@ -35,8 +35,8 @@ def push(reach, weight, only, rate, arrive, columns):
         if asked <= 0.0:
             continue
         came += asked
-        if only[row] >= 0:
-            arrive[reach[row, only[row]]] += asked
+        if target[row] >= 0:
+            arrive[target[row]] += asked
             continue
         rest, last = asked, -1
         for at in range(len(columns)):
@@ -54,13 +54,14 @@ def push(reach, weight, only, rate, arrive, columns):
 
 
 @njit(**_OPTIONS)
-def go_up(first, last, over, above, way_bin, arrive, up_paths):
+def go_up(first, last, over, turned, above, way_bin, arrive, up_paths):
     """Hand what `first` to `last` refused to the site above each; without one it is refused.
 
     Args:
         first: row.
         last: row after the last.
         over: (N,) requests of one service.
+        turned: (N,) int8, 0 where no service refused any.
         above: (N,) row, -1 for none.
         way_bin: (N,) path bin of the way up.
         arrive: (N,) requests a second, added to.
@@ -71,7 +72,7 @@ def go_up(first, last, over, above, way_bin, arrive, up_paths):
     """
     refused = 0.0
     for row in range(first, last):
-        if over[row] <= 0.0:
+        if turned[row] == 0 or over[row] <= 0.0:
             continue
         site = above[row]
         if site < 0:

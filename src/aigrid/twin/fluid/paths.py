@@ -46,7 +46,7 @@ def waits(rows, loads, gbit_per_s, wait_ms):
 
 
 @njit(**_OPTIONS)
-def mix(reach, weight, only, rate, codes, hub, paths, stays, crossing, columns):
+def mix(reach, weight, only, rate, codes, hub, paths, lone, stays, crossing, target, columns):
     """By which paths requests come to each site, and how many sessions stay there.
 
     Two requests of a session go to the same candidate with its weight, if the gateway draws for
@@ -60,8 +60,10 @@ def mix(reach, weight, only, rate, codes, hub, paths, stays, crossing, columns):
         codes: (N, K) of `encode`.
         hub: (N,) row of the hub whose uplink takes an origin out of its hub; -1 for none.
         paths: (N, P) to fill; rows sum to 1.
+        lone: (N,) int8 to fill, the bin where all come by paths of one; else -1.
         stays: (N,) to fill, 0 to 1.
         crossing: (N,) to fill, requests a second over each hub's uplink.
+        target: (N,) int32 to fill, the site that gets all of an origin's requests; -1 for several.
         columns: K values, any: a tuple's length is known when this is compiled.
     """
     paths[:] = 0.0
@@ -69,10 +71,11 @@ def mix(reach, weight, only, rate, codes, hub, paths, stays, crossing, columns):
     crossing[:] = 0.0
     for row in range(len(rate)):
         asked = rate[row]
+        target[row] = reach[row, only[row]] if only[row] >= 0 else -1
         if asked <= 0.0:
             continue
         if only[row] >= 0:
-            site, code = reach[row, only[row]], codes[row, only[row]]
+            site, code = target[row], codes[row, only[row]]
             paths[site, code & (CROSSES - 1)] += asked
             stays[site] += asked
             if code & CROSSES:
@@ -88,9 +91,12 @@ def mix(reach, weight, only, rate, codes, hub, paths, stays, crossing, columns):
                 if code & CROSSES:
                     crossing[hub[row]] += flow
     for site in range(len(rate)):
-        total = 0.0
+        total, ways, last = 0.0, 0, 0
         for bin_ in range(paths.shape[1]):
             total += paths[site, bin_]
+            if paths[site, bin_] > 0.0:
+                ways, last = ways + 1, bin_
+        lone[site] = last if ways <= 1 else -1
         if total > 0.0:
             each = 1.0 / total
             stays[site] = min(stays[site] * each, 1.0)
@@ -117,20 +123,22 @@ def join_paths(first, last, came, up_paths, paths, joined):
 
 
 @njit(**_OPTIONS)
-def account(served, line, point, paths, joined, stays, warm, kept, mass, good):
+def account(served, line, held, point, paths, lone, joined, stays, warm, kept, mass, good):
     """Add a minute's requests of one service to its operating points.
 
     Args:
         served: (N,) requests.
         line: (N,) requests in line.
+        held: (N,) int8, 0 where there are none of any service.
         point: (N,) operating points.
         paths: (N, P).
+        lone: (N,) the bin of the only path, -1 for several.
         joined: (U, P) instead of it for the first U rows.
         stays: (N,) sessions that stay.
         warm: probability that a prefix is found where the session stayed.
         kept: (O, 2, P) probability that what was promised is kept.
         mass: (O, 2, P) requests, added to.
-        good: (N,) part of the requests that keeps what was promised, to fill.
+        good: (N,) float32 part of the requests that keeps what was promised, to fill.
 
     Returns:
         requests that keep what was promised, those served, and those in line.
@@ -138,17 +146,25 @@ def account(served, line, point, paths, joined, stays, warm, kept, mass, good):
     total, all_served, all_in_line = 0.0, 0.0, 0.0
     upper = len(joined)
     for row in range(len(served)):
-        all_in_line += line[row]
+        if held[row]:
+            all_in_line += line[row]
         some = served[row]
         if some <= 0.0:
             good[row] = 0.0
             continue
-        here, hit = point[row], stays[row] * warm
-        mix_of = joined[row] if row < upper else paths[row]
-        found = 0.0
-        if hit > 0.0:
-            found = _add(some * hit, mix_of, kept[here, 0], mass[here, 0]) * hit
-        found += _add(some * (1.0 - hit), mix_of, kept[here, 1], mass[here, 1]) * (1.0 - hit)
+        here, hit, found = point[row], stays[row] * warm, 0.0
+        if row >= upper and lone[row] >= 0:
+            bin_ = lone[row]
+            if hit > 0.0:
+                mass[here, 0, bin_] += some * hit
+                found = hit * kept[here, 0, bin_]
+            mass[here, 1, bin_] += some * (1.0 - hit)
+            found += (1.0 - hit) * kept[here, 1, bin_]
+        else:
+            mix_of = joined[row] if row < upper else paths[row]
+            if hit > 0.0:
+                found = _add(some * hit, mix_of, kept[here, 0], mass[here, 0]) * hit
+            found += _add(some * (1.0 - hit), mix_of, kept[here, 1], mass[here, 1]) * (1.0 - hit)
         good[row] = found
         total += found * some
         all_served += some

@@ -25,10 +25,12 @@ class Ways:
 
     Attributes:
         mix: (S, N, P) float32, part of a site's requests by path bin.
+        lone: (S, N) int8, the bin of the only path to a site; -1 for several.
+        target: (S, N) int32, the site that gets all of an origin's requests; -1 for several.
         joined: (S, U, P) float32, that of the U sites above towers, with what came up to them.
         up: (S, U, P) requests a second that came up, to be cleared each minute.
         up_bin: (N,) path bin of the way to the site above.
-        stays: (S, N) part of sessions that stay on a site.
+        stays: (S, N) float32 part of sessions that stay on a site.
         link_load_max: of the busiest hub's uplink.
     """
 
@@ -41,11 +43,13 @@ class Ways:
         self._crossing, self._link_ms = np.zeros((services, count)), np.zeros(count)
         self._codes = np.zeros(ground.reach.shape, np.uint8)
         self.mix = np.zeros((services, count, PATHS), np.float32)
+        self.lone = np.zeros((services, count), np.int8)
+        self.target = np.full((services, count), -1, np.int32)
         self.joined = np.zeros((services, upper, PATHS), np.float32)
         self.up = np.zeros((services, upper, PATHS))
         steps = (2.0 * ground.above_ms * PATH_STEPS).astype(np.int64)
         self.up_bin = PATH_LOOKUP[np.minimum(steps, len(PATH_LOOKUP) - 1)]
-        self.stays = np.ones((services, count))
+        self.stays = np.ones((services, count), np.float32)
         self.link_load_max = 0.0
         self._encode()
 
@@ -74,8 +78,10 @@ class Ways:
                 self._codes,
                 self._hub,
                 self.mix[s],
+                self.lone[s],
                 self.stays[s],
                 self._crossing[s],
+                self.target[s],
                 (0,) * self._ground.reach.shape[1],
             )
 
