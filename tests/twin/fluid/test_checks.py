@@ -38,7 +38,7 @@ def spoilt(real: Callable[..., object], by: Callable[[object], object]) -> Calla
 
 def test_requests_that_vanish_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def forgetful(*given: object) -> object:
-        found, arrive = real(*given), given[4]
+        found, arrive = real(*given), given[3]
         assert isinstance(arrive, np.ndarray)
         arrive[9] = 0.0
         return found

@@ -70,8 +70,9 @@ def test_requests_go_down_the_weights_and_those_without_a_candidate_are_told() -
     reach = np.array([[0, 1], [1, 0], [2, -1]], np.int32)
     weight = np.array([[0.75, 0.25], [1.0, 0.0], [0.0, 0.0]], np.float32)
     arrive = np.zeros(3)
-    only, rate = np.array([-1, 0, -1], np.int8), np.array([4.0, 2.0, 1.0])
-    came, lost = flows.push(reach, weight, only, rate, arrive, (0,) * reach.shape[1])
+    target, rate = np.array([-1, 1, -1], np.int32), np.array([4.0, 2.0, 1.0])
+    several = flows.several_of(target, reach, weight)
+    came, lost = flows.push(target, several, rate, arrive, (0,) * reach.shape[1])
     assert (came, lost) == (7.0, 1.0)
     assert arrive.tolist() == [3.0, 3.0, 0.0]
 

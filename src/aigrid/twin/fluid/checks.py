@@ -129,7 +129,7 @@ def within_compute(where: Where, share: Floats, served: Floats, rows: slice) -> 
 
 @njit(**_OPTIONS)
 def _over_compute(first, last, share, compute, served, work_s, type_of, allowed, tolerance):
-    """The first row of a block of which some row is over; -1 for none. Blocks are quick to clear."""
+    """The first row that is over, -1 for none; rows are looked at one by one where a block has one."""
     work, each_s = np.empty((2, BLOCK))
     for begin in range(first, last, BLOCK):
         end = min(begin + BLOCK, last)
@@ -166,7 +166,9 @@ def _beyond(share, compute, work, most):
     bad = 0
     for at in range(len(share)):
         part = share[at]
-        bad += np.int64(not ((part >= 0.0) & (part <= 1.0) & (work[at] <= part * compute[at] * most)))
+        bad += np.int64(
+            not ((part >= 0.0) & (part <= 1.0) & (work[at] <= part * compute[at] * most))
+        )
     return bad
 
 

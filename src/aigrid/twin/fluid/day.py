@@ -213,8 +213,8 @@ class Day:
     def _flow(self, minute: int) -> None:
         services = range(len(self._rates))
         before = self._in_line
-        pushed = np.array(self._threads.each(self._push, services)) * MINUTE_S
-        self._came, self._refused = pushed[:, 0], pushed[:, 1]
+        pushed = np.array(self._threads.each(self._push, services)).T * MINUTE_S
+        self._came, self._refused = np.ascontiguousarray(pushed)
         self._ways.up[:] = 0.0
         self._given_busy_work[:] = 0.0
         upper = self._ground.levels[-1].start
@@ -222,8 +222,7 @@ class Day:
         for level in reversed(self._ground.levels):
             sums = self._threads.each(partial(self._serve, minute), parts(level))
             self._given_busy_work += np.array(sums).sum(axis=0)
-            up = partial(self._up, rows=level)
-            self._refused += self._threads.each(up, services)
+            self._up(level)
         self._threads.each(lambda s: self._ways.join(s, came_there[s]), services)
         good, served, self._in_line = np.array(self._threads.each(self._account, services)).T
         where = checks.Where(self._plan.name, minute, self._ground)
@@ -236,9 +235,8 @@ class Day:
 
     def _push(self, s: int) -> tuple[float, float]:
         found: tuple[float, float] = flows.push(
-            self._ground.reach,
-            self._gateways.sent[s],
             self._ways.target[s],
+            self._ways.several[s],
             self._known.requests.rate[s],
             self._arrive[s],
             self._columns,
@@ -257,19 +255,19 @@ class Day:
         checks.within_compute(where, coming.share, self._outcome.served, rows)
         return found
 
-    def _up(self, s: int, rows: slice) -> float:
-        outcome = self._outcome
-        refused = flows.go_up(
+    def _up(self, rows: slice) -> None:
+        outcome, ways = self._outcome, self._ways
+        flows.go_up(
             rows.start,
             rows.stop,
-            outcome.over[s],
+            outcome.over,
             outcome.turned,
             self._ground.above,
-            self._ways.up_bin,
-            self._arrive[s],
-            self._ways.up[s],
+            ways.up_bin,
+            self._arrive,
+            ways.up,
+            self._refused,
         )
-        return float(refused)
 
     def _account(self, s: int) -> tuple[float, float, float]:
         outcome = self._outcome
@@ -278,14 +276,15 @@ class Day:
             outcome.line[s],
             outcome.held,
             outcome.point,
-            self._ways.mix[s],
-            self._ways.lone[s],
+            self._ways.code[s],
+            self._ways.blends[s],
             self._ways.joined[s],
             self._ways.stays[s],
             self._responses.warm[s],
             self._responses.kept[s],
             self.tally.mass[s],
             self._good[s],
+            (0,) * PATHS,
         )
         return found
 
@@ -333,7 +332,9 @@ class Day:
     def _look_at(self, s: int) -> Floats:
         """(3, N) requests a second asked, answered and promised, of each origin."""
         arrive, above = self._arrive[s] * MINUTE_S, self._ground.above
-        turned = np.divide(self._outcome.over[s], arrive, out=np.zeros_like(arrive), where=arrive > 0.0)
+        turned = np.divide(
+            self._outcome.over[s], arrive, out=np.zeros_like(arrive), where=arrive > 0.0
+        )
         own = 1.0 - np.clip(turned, 0.0, 1.0)
         taken, kept = own.copy(), own * self._good[s]
         higher = above >= 0

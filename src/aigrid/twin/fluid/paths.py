@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from aigrid.twin.models.path import link_wait_ms
@@ -123,7 +124,7 @@ def join_paths(first, last, came, up_paths, paths, joined):
 
 
 @njit(**_OPTIONS)
-def account(served, line, held, point, paths, lone, joined, stays, warm, kept, mass, good):
+def account(served, line, held, point, code, blends, joined, stays, warm, kept, mass, good, bins):
     """Add a minute's requests of one service to its operating points.
 
     Args:
@@ -131,14 +132,16 @@ def account(served, line, held, point, paths, lone, joined, stays, warm, kept, m
         line: (N,) requests in line.
         held: (N,) int8, 0 where there are none of any service.
         point: (N,) operating points.
-        paths: (N, P).
-        lone: (N,) the bin of the only path, -1 for several.
-        joined: (U, P) instead of it for the first U rows.
+        code: (N,) int32, the bin of a site to which all come by one; else -1 less its row of
+            `blends`.
+        blends: (M, P) parts by bin.
+        joined: (U, P) instead of both for the first U rows.
         stays: (N,) sessions that stay.
         warm: probability that a prefix is found where the session stayed.
         kept: (O, 2, P) probability that what was promised is kept.
         mass: (O, 2, P) requests, added to.
         good: (N,) float32 part of the requests that keeps what was promised, to fill.
+        bins: P values, any: a tuple's length is known when this is compiled.
 
     Returns:
         requests that keep what was promised, those served, and those in line.
@@ -152,19 +155,13 @@ def account(served, line, held, point, paths, lone, joined, stays, warm, kept, m
         if some <= 0.0:
             good[row] = 0.0
             continue
-        here, hit, found = point[row], stays[row] * warm, 0.0
-        if row >= upper and lone[row] >= 0:
-            bin_ = lone[row]
-            if hit > 0.0:
-                mass[here, 0, bin_] += some * hit
-                found = hit * kept[here, 0, bin_]
-            mass[here, 1, bin_] += some * (1.0 - hit)
-            found += (1.0 - hit) * kept[here, 1, bin_]
+        here, hit = point[row], stays[row] * warm
+        if row < upper:
+            found = _add_blend(some, hit, here, joined, row, kept, mass, bins)
+        elif code[row] < 0:
+            found = _add_blend(some, hit, here, blends, -1 - code[row], kept, mass, bins)
         else:
-            mix_of = joined[row] if row < upper else paths[row]
-            if hit > 0.0:
-                found = _add(some * hit, mix_of, kept[here, 0], mass[here, 0]) * hit
-            found += _add(some * (1.0 - hit), mix_of, kept[here, 1], mass[here, 1]) * (1.0 - hit)
+            found = _add_one(some, hit, here, code[row], kept, mass)
         good[row] = found
         total += found * some
         all_served += some
@@ -172,11 +169,30 @@ def account(served, line, held, point, paths, lone, joined, stays, warm, kept, m
 
 
 @njit(inline="always", **_OPTIONS)
-def _add(some, paths, kept, mass):
+def _add_one(some, hit, here, bin_, kept, mass):
+    """Requests that all come by one bin: the part that keeps what was promised."""
+    found = (1.0 - hit) * kept[here, 1, bin_]
+    mass[here, 1, bin_] += some * (1.0 - hit)
+    if hit > 0.0:
+        mass[here, 0, bin_] += some * hit
+        found += hit * kept[here, 0, bin_]
+    return found
+
+
+@njit(inline="always", **_OPTIONS)
+def _add_blend(some, hit, here, parts, row, kept, mass, bins):
+    """Requests that come by several bins."""
     found = 0.0
-    for bin_ in range(len(mass)):
-        mass[bin_] += some * paths[bin_]
-        found += paths[bin_] * kept[bin_]
+    for bin_ in range(len(bins)):
+        part = np.float64(parts[row, bin_])
+        cold = part * (1.0 - hit)
+        mass[here, 1, bin_] += some * cold
+        found += cold * kept[here, 1, bin_]
+    if hit > 0.0:
+        for bin_ in range(len(bins)):
+            part = parts[row, bin_] * hit
+            mass[here, 0, bin_] += some * part
+            found += part * kept[here, 0, bin_]
     return found
 
 

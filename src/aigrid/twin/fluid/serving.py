@@ -189,7 +189,10 @@ def serve(first, last, standing, coming, outcome, columns):
     Returns:
         devices given to AI, those of them that are busy, and that work at full batches would need.
     """
-    block, offered = scratch(standing.nodes, standing.weights, columns), np.zeros(len(columns) * BLOCK)
+    block, offered = (
+        scratch(standing.nodes, standing.weights, columns),
+        np.zeros(len(columns) * BLOCK),
+    )
     rows, count = np.zeros(BLOCK, np.int64), 0
     given, busy, work = 0.0, 0.0, 0.0
     for row in range(first, last):
@@ -256,7 +259,7 @@ def _open(block, rows, count, standing, share, columns):
 
 @njit(**_OPTIONS)
 def _offer(block, offered, at, row, standing, coming, outcome, columns):
-    """What comes of each service to a site, and what a request costs; all of it is served, so far."""
+    """What comes of each service to a site, and what it costs; all of it is served, so far."""
     kind, is_open = standing.type_of[row], coming.share[row] > 0.0
     each = 1.0 / (MINUTE_S * max(standing.compute[row] * (1.0 / TOGETHER), 1.0))
     turned = 0
@@ -300,7 +303,7 @@ def _add_up(block, columns):
 
 @njit(**_OPTIONS)
 def _crowd(block, offered, at, row, standing, coming, outcome, columns):
-    """A crowded site serves what full batches do; lines form, and who finds them full is refused."""
+    """A crowded site serves what full batches do; others wait, or find the line full."""
     own, kind = len(columns) * FIELDS, standing.type_of[row]
     groups = max(standing.compute[row] / TOGETHER, 1.0)
     each = 1.0 / (MINUTE_S * groups)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aigrid.twin.fluid import paths
+from aigrid.twin.fluid.flows import several_of
 from aigrid.twin.fluid.ground import Ground
 from aigrid.twin.fluid.responses import PATH_LOOKUP, PATH_STEPS, PATHS
 from aigrid.twin.fluid.threads import Threads
@@ -25,8 +26,10 @@ class Ways:
 
     Attributes:
         mix: (S, N, P) float32, part of a site's requests by path bin.
-        lone: (S, N) int8, the bin of the only path to a site; -1 for several.
+        code: (S, N) int32, the bin of the only paths to a site; else -1 less its row of `blends`.
+        blends: (S,) of (M, P) float32, parts of the requests by path bin.
         target: (S, N) int32, the site that gets all of an origin's requests; -1 for several.
+        several: (S,) those that have no such target.
         joined: (S, U, P) float32, that of the U sites above towers, with what came up to them.
         up: (S, U, P) requests a second that came up, to be cleared each minute.
         up_bin: (N,) path bin of the way to the site above.
@@ -43,8 +46,11 @@ class Ways:
         self._crossing, self._link_ms = np.zeros((services, count)), np.zeros(count)
         self._codes = np.zeros(ground.reach.shape, np.uint8)
         self.mix = np.zeros((services, count, PATHS), np.float32)
-        self.lone = np.zeros((services, count), np.int8)
+        self.code = np.zeros((services, count), np.int32)
+        self.blends = [np.zeros((0, PATHS), np.float32) for _ in range(services)]
         self.target = np.full((services, count), -1, np.int32)
+        nothing = np.zeros(ground.reach.shape, np.float32)
+        self.several = [several_of(row, ground.reach, nothing) for row in self.target]
         self.joined = np.zeros((services, upper, PATHS), np.float32)
         self.up = np.zeros((services, upper, PATHS))
         steps = (2.0 * ground.above_ms * PATH_STEPS).astype(np.int64)
@@ -78,12 +84,16 @@ class Ways:
                 self._codes,
                 self._hub,
                 self.mix[s],
-                self.lone[s],
+                self.code[s],
                 self.stays[s],
                 self._crossing[s],
                 self.target[s],
                 (0,) * self._ground.reach.shape[1],
             )
+            blended = np.flatnonzero(self.code[s] < 0)
+            self.code[s, blended] = -1 - np.arange(len(blended))
+            self.blends[s] = self.mix[s][blended]
+            self.several[s] = several_of(self.target[s], self._ground.reach, weight[s])
 
         threads.each(one, range(len(weight)))
         self._congest()

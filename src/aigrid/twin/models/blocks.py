@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,no-untyped-call"
-"""The fixed point of `turns` for a block of servers at once, in loops that a compiler makes vectors of.
+"""The fixed point of `turns` for many servers at once, in loops that a compiler makes vectors of.
 
 Everything lies in one array of float32: a field of a service is a run of `BLOCK` numbers, one a
 server. As all runs have known places in one array, the compiler knows that they do not overlap.
@@ -50,6 +50,13 @@ def run(block, service, name):
 
 
 @njit(**_OPTIONS)
+def of_server(block, name, columns):
+    """The numbers of a field of servers, `SPEED` to `IDLE`."""
+    own = len(columns) * FIELDS + name
+    return block[own * BLOCK : (own + 1) * BLOCK]
+
+
+@njit(**_OPTIONS)
 def settle(block, tables, columns):
     """Find the fixed point of each server of a block, from `BUSY` as it was: see `turns`.
 
@@ -67,7 +74,9 @@ def settle(block, tables, columns):
     for at in range(BLOCK):
         wanted = _ZERO
         for s in range(len(columns)):
-            wanted += block[(s * FIELDS + RATE) * BLOCK + at] * block[(s * FIELDS + PREFILL) * BLOCK + at]
+            wanted += (
+                block[(s * FIELDS + RATE) * BLOCK + at] * block[(s * FIELDS + PREFILL) * BLOCK + at]
+            )
         all_ = block[(own + SPEED) * BLOCK + at]
         block[(own + ROOM) * BLOCK + at] = max(all_ - wanted, _LEAST * all_)
     over = 0
@@ -116,7 +125,9 @@ def _look_up(block, tables, columns):
         first = np.uint64(s * (CELLS + 1))
         for at in range(BLOCK):
             x = block[(s * FIELDS + _AT) * BLOCK + at]
-            line = np.uint64(2) * (np.uint64(np.int64(block[(own + TABLE) * BLOCK + at] + x)) + first)
+            line = np.uint64(2) * (
+                np.uint64(np.int64(block[(own + TABLE) * BLOCK + at] + x)) + first
+            )
             block[(s * FIELDS + _AT) * BLOCK + at] = tables[line] + tables[line + one] * x
 
 
