@@ -50,7 +50,9 @@ def draws(start, first, found):
         found[at] = draw(start, first + at)
 
 
-_POWERS = (2.0 ** (np.arange(-64, 65) + 0.5)).astype(np.float32)
+_ROOT_2 = np.float32(1.4142135623730951)
+# Where the exponent of a float32 stands in its bits, and what is added to it.
+_EXPONENT, _BIAS = np.int32(23), np.int32(127)
 _LOG2_E, _LN_2 = np.float32(1.4426950408889634), np.float32(0.6931471805599453)
 _ONE, _HALF = np.float32(1.0), np.float32(0.5)
 _SIXTH, _24TH, _120TH, _720TH = (np.float32(1.0 / n) for n in (6, 24, 120, 720))
@@ -70,7 +72,8 @@ def exponential(x):
     square = t * t
     high = (_24TH + t * _120TH) + square * _720TH
     series = (_ONE + t) + square * (_HALF + t * _SIXTH) + square * square * high
-    return series * _POWERS[np.int32(whole) + np.int32(64)]
+    power = np.int32((np.int32(whole) + _BIAS) << _EXPONENT).view(np.float32)
+    return series * (power * _ROOT_2)
 
 
 @njit(inline="always", **_OPTIONS)

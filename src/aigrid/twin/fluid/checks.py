@@ -129,7 +129,7 @@ def within_compute(where: Where, share: Floats, served: Floats, rows: slice) -> 
 
 @njit(**_OPTIONS)
 def _over_compute(first, last, share, compute, served, work_s, type_of, allowed, tolerance):
-    """The first row that is over, -1 for none; rows are looked at one by one where a block has one."""
+    """The first row that is over, -1 for none; one by one only where a block has one."""
     work, each_s = np.empty((2, BLOCK))
     for begin in range(first, last, BLOCK):
         end = min(begin + BLOCK, last)
