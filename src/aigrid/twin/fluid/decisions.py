@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from aigrid.control import fill, forecast, guard, neighbours, place
+from aigrid.control import fill, forecast, guard, neighbours, place, pour
 from aigrid.control.forecast import DailyProfile
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import baselines, demand, radio, sites
@@ -92,6 +92,8 @@ class Orchestrator:
         self._below = np.zeros((count, services))
         self._is_loading = False
         self._site_ms = np.zeros((services, count))
+        self._idle = [np.zeros(ground.reach.shape, np.float32) for _ in range(services)]
+        self._work = [pour.work_of(count, count, ground.reach.shape[1]) for _ in range(services)]
         no_radio = ~ground.has_radio & ground.sells
         self.decided = Decided(
             share=no_radio.astype(np.float64),
@@ -284,6 +286,8 @@ class Orchestrator:
             spare,
             self._site_ms[s],
         )
+        # The weights before the ones in force make room for the new ones.
+        out, self._idle[s] = self._idle[s], decided.weight[s]
         return fill.waterfill(
             self._policy,
             ground.reach,
@@ -293,4 +297,6 @@ class Orchestrator:
             ground.hop_ms,
             slo_ms,
             previous,
+            out,
+            self._work[s],
         )
