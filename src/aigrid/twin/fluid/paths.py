@@ -46,7 +46,7 @@ def waits(rows, loads, gbit_per_s, wait_ms):
 
 
 @njit(**_OPTIONS)
-def mix(reach, weight, only, rate, codes, hub, paths, stays, crossing, columns):
+def mix(reach, weight, only, rate, codes, hub, paths, stays, crossing, columns, bins):
     """By which paths requests come to each site, and how many sessions stay there.
 
     Two requests of a session go to the same candidate with its weight, if the gateway draws for
@@ -63,6 +63,7 @@ def mix(reach, weight, only, rate, codes, hub, paths, stays, crossing, columns):
         stays: (N,) to fill, 0 to 1.
         crossing: (N,) to fill, requests a second over each hub's uplink.
         columns: K values, any: a tuple's length is known when this is compiled.
+        bins: P values, likewise.
     """
     paths[:] = 0.0
     stays[:] = 0.0
@@ -87,14 +88,21 @@ def mix(reach, weight, only, rate, codes, hub, paths, stays, crossing, columns):
                 stays[site] += flow * part
                 if code & CROSSES:
                     crossing[hub[row]] += flow
-    for site in range(len(rate)):
+    _parts(paths, stays, bins)
+
+
+@njit(**_OPTIONS)
+def _parts(paths, stays, bins):
+    """Make requests a second parts of all; where nobody comes, all take the shortest path."""
+    for site in range(len(stays)):
         total = 0.0
-        for bin_ in range(paths.shape[1]):
-            total += paths[site, bin_]
+        if stays[site] > 0.0:
+            for bin_ in range(len(bins)):
+                total += paths[site, bin_]
         if total > 0.0:
             each = 1.0 / total
             stays[site] = min(stays[site] * each, 1.0)
-            for bin_ in range(paths.shape[1]):
+            for bin_ in range(len(bins)):
                 paths[site, bin_] *= each
         else:
             paths[site, 0] = 1.0

@@ -77,6 +77,7 @@ class Ways:
                 self.stays[s],
                 self._crossing[s],
                 (0,) * self._ground.reach.shape[1],
+                (0,) * PATHS,
             )
 
         threads.each(one, range(len(weight)))
