@@ -29,6 +29,7 @@ def split(
     wanted: FloatColumn,
     work_s: FloatColumn,
     resident: BoolColumn,
+    out: FloatColumn | None = None,
 ) -> FloatColumn:
     """A site's compute for AI, divided among its services, in requests a second.
 
@@ -41,28 +42,31 @@ def split(
         wanted: (N, S) requests a second expected at or below the site.
         work_s: (N, S) seconds that one device (core) spends on a request.
         resident: (N, S) whether the service can serve there.
+        out: (N, S) to fill and return; None for a new one.
 
     Returns:
         (N, S) requests a second; 0 where a service is not resident or there is no compute.
     """
-    spare: FloatColumn = _split(
+    spare = np.empty(wanted.shape) if out is None else out
+    _split(
         np.ascontiguousarray(compute, np.float64),
-        np.ascontiguousarray(wanted, np.float64),
+        np.asarray(wanted, np.float64),
         np.ascontiguousarray(work_s, np.float64),
-        np.ascontiguousarray(resident, np.bool_),
+        np.asarray(resident, np.bool_),
         policy.route_fill,
+        spare,
     )
     return spare
 
 
 @njit(**_OPTIONS)
-def _split(compute, wanted, work_s, resident, fill):  # type: ignore[no-untyped-def]
+def _split(compute, wanted, work_s, resident, fill, spare):  # type: ignore[no-untyped-def]
     sites, services = wanted.shape
-    spare = np.zeros((sites, services))
     for row in range(sites):
         room = compute[row] * fill
         total, standing = 0.0, 0
         for service in range(services):
+            spare[row, service] = 0.0
             if resident[row, service]:
                 total += wanted[row, service] * work_s[row, service]
                 standing += 1
@@ -75,7 +79,6 @@ def _split(compute, wanted, work_s, resident, fill):  # type: ignore[no-untyped-
             if resident[row, service]:
                 mine = wanted[row, service] * work_s[row, service] * stretch + even
                 spare[row, service] = mine / max(work_s[row, service], 1e-9)
-    return spare
 
 
 def waterfill(

@@ -91,6 +91,7 @@ class Gateways:
                 running,
                 ready,
                 self._hold_s,
+                (0,) * len(weight),
             )
 
         def one(s: int) -> None:
