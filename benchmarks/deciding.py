@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aigrid.control import fill, forecast, guard, neighbours, place
+from aigrid.control import fill, forecast, guard, neighbours, place, pour
 from aigrid.control.orchestrator import Orchestrator
 from aigrid.control.policy import Policy
 from aigrid.core.events import Heartbeat, ReplicaReport, ServiceDeployed, SiteJoined
@@ -86,9 +86,11 @@ def decide(policy: Policy, c: Country, previous: list[Columns | None]) -> dict[s
     marks.append(time.perf_counter())
     spare = fill.split(policy, c.compute * share, c.wanted, c.work_s, c.resident)
     marks.append(time.perf_counter())
+    work = pour.work_of(sites, sites, c.reach.shape[1])
     for s in range(SERVICES):
+        asked, room = c.wanted[:, s], spare[:, s]
         previous[s] = fill.waterfill(
-            policy, c.reach, c.wanted[:, s], spare[:, s], c.site_ms, c.hop_ms, 500.0, previous[s]
+            policy, c.reach, asked, room, c.site_ms, c.hop_ms, 500.0, previous[s], None, work
         )
     marks.append(time.perf_counter())
     parts = ("forecast", "shares", "split", "weights")

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aigrid.control import fill, neighbours
+from aigrid.control import fill, neighbours, pour
 from aigrid.control.policy import Policy
 
 POLICY = Policy()
@@ -87,6 +87,21 @@ def test_the_same_question_gets_the_same_answer_to_the_bit(args):
 
 
 @given(cases)
+def test_what_one_works_in_before_does_not_show(args):
+    rng, reach, demand, spare, site_ms, hop = case(*args)
+    old, used = rng.random(reach.shape).astype(np.float32), np.full(reach.shape, 7.0, np.float32)
+    asked = (POLICY, reach, demand, spare, site_ms, hop, SLO_MS)
+    for size in ((*reach.shape[:1], len(spare), reach.shape[1]), (1, 1, 1)):
+        work = pour.work_of(*size)
+        for column in work:
+            column[:] = 1
+        for previous in (None, old):
+            found = fill.waterfill(*asked, previous, used, work)
+            assert found is used
+            assert found.tobytes() == fill.waterfill(*asked, previous).tobytes()
+
+
+@given(cases)
 def test_weights_that_are_right_already_stay(args):
     _, reach, demand, spare, site_ms, hop = case(*args)
     first = fill.waterfill(POLICY, reach, demand, spare, site_ms, hop, SLO_MS)
@@ -158,7 +173,7 @@ def test_one_candidate_in_time_leaves_the_fastest_of_the_others_as_a_last_resort
     weight = fill.waterfill(POLICY, reach, np.array([0.0, 0.0, 1.0]), spare, site_ms, hop, SLO_MS)
     mine = dict(zip(reach[2].tolist(), weight[2].tolist(), strict=True))
     assert mine[2] > 0.99
-    assert 0.0 < mine[0] <= 2 * fill.LAST_RESORT
+    assert 0.0 < mine[0] <= 2 * pour.LAST_RESORT
     assert mine[1] == 0.0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aigrid.control import demand
+from aigrid.control import demand, pour
 from aigrid.control.fill import split, waterfill
 from aigrid.control.forecast import ai_demand
 from aigrid.control.neighbours import FIBRE_MS_PER_KM, between_km, hop_ms, reach
@@ -208,9 +208,12 @@ def table(policy: Policy, state: GridState, ways: Ways, previous: RoutingTable) 
     candidate = ways.candidate
     old, weight = _aligned(state, candidate, previous), np.zeros(candidate.shape, np.float32)
     spare, wait = spare_per_s(policy, state), wait_ms(state)
+    work = pour.work_of(state.site_count, state.site_count, candidate.shape[-1])
     for s, (rows, paths) in enumerate(zip(ways.reach, ways.paths, strict=True)):
         before = None if old is None else np.ascontiguousarray(old[:, s])
-        weight[:, s] = _one_service(policy, state, s, rows, paths, spare[:, s], wait[:, s], before)
+        weight[:, s] = _one_service(
+            policy, state, s, rows, paths, spare[:, s], wait[:, s], before, work
+        )
     return RoutingTable(
         origins=(ANY_ORIGIN, *state.site_names),
         services=tuple(state.service_names),
@@ -229,6 +232,7 @@ def _one_service(
     spare: FloatColumn,
     wait: FloatColumn,
     old: NDArray[np.float32] | None,
+    work: pour.Work,
 ) -> NDArray[np.float32]:
     """Weights of one service, (1 + sites, K).
 
@@ -241,7 +245,9 @@ def _one_service(
     weight = np.zeros(reach.shape, np.float32)
     for rows, asked in ((slice(0, 1), np.zeros(1)), (slice(1, None), from_sites)):
         before = None if old is None else old[rows]
-        weight[rows] = waterfill(policy, reach[rows], asked, spare, wait, hop[rows], slo_ms, before)
+        waterfill(
+            policy, reach[rows], asked, spare, wait, hop[rows], slo_ms, before, weight[rows], work
+        )
         if rows.start == 0 and any_per_s > 0.0:
             named = reach[0] >= 0
             taken = np.zeros_like(spare)

@@ -16,7 +16,7 @@ HOLD_S = 2.0
 def sent(weights: list[float], rate: float) -> np.ndarray:
     """By the kernel: one origin, candidates next to it."""
     width = len(weights)
-    found, only = np.zeros((1, width), np.float32), np.zeros(1, np.int8)
+    found, only = np.zeros((1, width), np.float32), np.full(1, -1, np.int8)
     gateways.send(
         np.arange(width, dtype=np.int32)[None],
         np.array([weights], np.float32),

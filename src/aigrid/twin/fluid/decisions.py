@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from aigrid.control import fill, forecast, guard, neighbours, place
+from aigrid.control import fill, forecast, guard, neighbours, place, pour
 from aigrid.control.forecast import DailyProfile
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import baselines, demand, radio, sites
@@ -89,9 +89,12 @@ class Orchestrator:
         self._memory_gb = np.array([kind.memory_gb for kind in ground.types])[ground.type_of]
         self._elapsed_s = np.full(count, MINUTE_S)
         self._rows = parts(slice(0, count))
-        self._below = np.zeros((count, services))
+        self._below, self._spare = np.zeros((2, services, count))
+        self._serving = np.zeros((services, count), np.bool_)
         self._is_loading = False
         self._site_ms = np.zeros((services, count))
+        self._idle = [np.zeros(ground.reach.shape, np.float32) for _ in range(services)]
+        self._work = [pour.work_of(count, count, ground.reach.shape[1]) for _ in range(services)]
         no_radio = ~ground.has_radio & ground.sells
         self.decided = Decided(
             share=no_radio.astype(np.float64),
@@ -166,15 +169,16 @@ class Orchestrator:
         decided, profile = self.decided, self._known.demand
         rate = self._known.requests.rate
 
-        def one(rows: slice) -> Floats:
+        def one(rows: slice) -> None:
             part = DailyProfile(profile.mean[rows], profile.spread[rows], profile.seen)
-            asked = rate.reshape(-1)[rows]
-            return forecast.demand_ahead(
+            asked, s = rate.reshape(-1)[rows], rows.start // rate.shape[1]
+            decided.expected[s] = forecast.demand_ahead(
                 part, minute - 1, ahead_min, asked, demand.MEMORY, smooth=True
             )
+            below = neighbours.at_or_below(self._ground.above, decided.expected[s, :, None])
+            self._below[s] = below[:, 0]
 
-        decided.expected = np.stack(self._threads.each(one, self._by_service(rate)))
-        self._below = neighbours.at_or_below(self._ground.above, decided.expected.T)
+        self._threads.each(one, self._by_service(rate))
 
     def place(self, is_first: bool) -> None:
         """Decide what stands where; what is new loads first, unless the day begins with it."""
@@ -183,7 +187,7 @@ class Orchestrator:
             self._policy,
             ground.compute * decided.share,
             self._memory_gb,
-            self._below,
+            self._below.T,
             self._work_s,
             self._memory_need_gb,
             self._load_s,
@@ -219,20 +223,21 @@ class Orchestrator:
             is_first: there are no weights yet that would damp the new ones.
         """
         decided, ground = self.decided, self._ground
-        serving = decided.resident & (decided.loading_s.T <= 0.0)
         compute = ground.compute * decided.share
 
-        def split(rows: slice) -> Floats:
+        def split(rows: slice) -> None:
             self._least[rows] = self._least_share(minute, rows)
-            asked, work_s = self._below[rows], self._work_s[rows]
-            return fill.split(self._policy, compute[rows], asked, work_s, serving[rows])
-
-        spare = np.concatenate(self._threads.each(split, self._rows))
+            resident, loaded = decided.resident[rows].T, decided.loading_s[:, rows] <= 0.0
+            serving = np.logical_and(resident, loaded, out=self._serving[:, rows]).T
+            asked, work_s = self._below[:, rows].T, self._work_s[rows]
+            spare = self._spare[:, rows].T
+            fill.split(self._policy, compute[rows], asked, work_s, serving, spare)
 
         def weigh(s: int) -> NDArray[np.float32]:
-            return self._weigh(s, np.ascontiguousarray(spare[:, s]), compute, load, is_first)
+            return self._weigh(s, self._spare[s], compute, load, is_first)
 
-        decided.weight = self._threads.each(weigh, range(spare.shape[1]))
+        self._threads.each(split, self._rows)
+        decided.weight = self._threads.each(weigh, range(len(self._spare)))
 
     def _least_share(self, minute: int, rows: slice) -> Floats:
         """Shares of `rows` to count on until routes are weighed again."""
@@ -284,6 +289,8 @@ class Orchestrator:
             spare,
             self._site_ms[s],
         )
+        # The weights before the ones in force make room for the new ones.
+        out, self._idle[s] = self._idle[s], decided.weight[s]
         return fill.waterfill(
             self._policy,
             ground.reach,
@@ -293,4 +300,6 @@ class Orchestrator:
             ground.hop_ms,
             slo_ms,
             previous,
+            out,
+            self._work[s],
         )

@@ -91,6 +91,7 @@ class Gateways:
                 running,
                 ready,
                 self._hold_s,
+                (0,) * len(weight),
             )
 
         def one(s: int) -> None:
@@ -120,46 +121,49 @@ def _compiled(code: str) -> Any:
             rate: (N,) requests a second.
             hold_s: (N,) that a request is open at a site.
             hop_ms: (N, K) one way.
-            sent: (N, K) float32 to fill.
-            only: (N,) column that gets all, to fill; -1 where several get some.
+            sent: (N, K) float32, as it was before; to change where that is different now.
+            only: (N,) column that gets all, likewise; -1 where several get some, or nobody.
             columns: K values, any: a tuple's length is known when this is compiled.
         """
-        open_ = np.zeros(len(columns), np.int64)
+        open_, price = np.zeros(len(columns), np.int64), np.zeros(len(columns))
+        none = np.float32(0.0)
         for row in range(len(rate)):
-            only[row] = -1
-            best, best_price, next_price = -1, np.inf, np.inf
+            # With nothing open yet, the greater weight has the lower price.
+            best, largest, second = 0, none, none
             for at in range(len(columns)):
-                sent[row, at] = 0.0
-                if weight[row, at] > 0.0:
-                    price = admit.price(weight[row, at], 0)
-                    if price < best_price:
-                        next_price = best_price
-                        best, best_price = at, price
-                    elif price < next_price:
-                        next_price = price
-            if best < 0:
+                one = weight[row, at]
+                second = max(second, min(one, largest))
+                best = at if one > largest else best
+                largest = max(largest, one)
+            if not largest > none:
+                sent[row], only[row] = none, -1
                 continue
+            next_price = admit.price(second, 0) if second > none else np.inf
             hold = hold_s[reach[row, best]] + hop_ms[row, best] * 1e-3
             offered = rate[row] * hold
             # Part of the requests that find so many seats of the best one taken.
             late, taken = 1.0, 0
-            while late > NOTHING and admit.price(weight[row, best], taken) < next_price:
+            while late > NOTHING and admit.price(largest, taken) < next_price:
                 taken += 1
                 late = offered * late / (taken + offered * late)
             if late <= NOTHING:
-                sent[row, best], only[row] = 1.0, best
+                if only[row] != best:
+                    sent[row] = none
+                    sent[row, best], only[row] = 1.0, best
                 continue
+            sent[row], only[row] = none, -1
             sent[row, best] = 1.0 - late
-            open_[:] = 0
-            open_[best] = taken
+            for k in range(len(columns)):
+                open_[k] = taken if k == best else 0
+                one = weight[row, k]
+                price[k] = admit.price(one, open_[k]) if one > none else np.inf
             for _ in range(SEATS):
-                at, lowest = -1, np.inf
-                for k in range(len(columns)):
-                    if weight[row, k] > 0.0:
-                        price = admit.price(weight[row, k], open_[k])
-                        if price < lowest:
-                            at, lowest = k, price
+                at, lowest = 0, price[0]
+                for k in range(1, len(columns)):
+                    at = k if price[k] < lowest else at
+                    lowest = min(lowest, price[k])
                 open_[at] += 1
+                price[at] = admit.price(weight[row, at], open_[at])
                 taken += 1
                 before = late
                 late = offered * late / (taken + offered * late)

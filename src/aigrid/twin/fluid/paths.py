@@ -47,7 +47,9 @@ def waits(rows, loads, gbit_per_s, wait_ms):
 
 
 @njit(**_OPTIONS)
-def mix(reach, weight, only, rate, codes, hub, paths, lone, stays, crossing, target, columns):
+def mix(
+    reach, weight, only, rate, codes, hub, paths, bin_of, stays, crossing, target, columns, bins
+):
     """By which paths requests come to each site, and how many sessions stay there.
 
     Two requests of a session go to the same candidate with its weight, if the gateway draws for
@@ -61,11 +63,12 @@ def mix(reach, weight, only, rate, codes, hub, paths, lone, stays, crossing, tar
         codes: (N, K) of `encode`.
         hub: (N,) row of the hub whose uplink takes an origin out of its hub; -1 for none.
         paths: (N, P) to fill; rows sum to 1.
-        lone: (N,) int8 to fill, the bin where all come by paths of one; else -1.
+        bin_of: (N,) int32 to fill, the bin where all come by paths of one; else -1.
         stays: (N,) to fill, 0 to 1.
         crossing: (N,) to fill, requests a second over each hub's uplink.
         target: (N,) int32 to fill, the site that gets all of an origin's requests; -1 for several.
         columns: K values, any: a tuple's length is known when this is compiled.
+        bins: P values, likewise.
     """
     paths[:] = 0.0
     stays[:] = 0.0
@@ -91,17 +94,24 @@ def mix(reach, weight, only, rate, codes, hub, paths, lone, stays, crossing, tar
                 stays[site] += flow * part
                 if code & CROSSES:
                     crossing[hub[row]] += flow
-    for site in range(len(rate)):
+    _parts(paths, bin_of, stays, bins)
+
+
+@njit(**_OPTIONS)
+def _parts(paths, bin_of, stays, bins):
+    """Make requests a second parts of all; where nobody comes, all take the shortest path."""
+    for site in range(len(stays)):
         total, ways, last = 0.0, 0, 0
-        for bin_ in range(paths.shape[1]):
-            total += paths[site, bin_]
-            if paths[site, bin_] > 0.0:
-                ways, last = ways + 1, bin_
-        lone[site] = last if ways <= 1 else -1
+        if stays[site] > 0.0:
+            for bin_ in range(len(bins)):
+                total += paths[site, bin_]
+                if paths[site, bin_] > 0.0:
+                    ways, last = ways + 1, bin_
+        bin_of[site] = last if ways <= 1 else -1
         if total > 0.0:
             each = 1.0 / total
             stays[site] = min(stays[site] * each, 1.0)
-            for bin_ in range(paths.shape[1]):
+            for bin_ in range(len(bins)):
                 paths[site, bin_] *= each
         else:
             paths[site, 0] = 1.0

@@ -25,6 +25,7 @@ def hold(
     running,
     ready,
     found,
+    columns,
 ):
     """How long requests are open at each site, about: in line, in prefill (shared), in decode.
 
@@ -41,22 +42,24 @@ def hold(
         running: (S, N) part of the time that each service decodes.
         ready: (S, N) above 0 where a service is loaded.
         found: (S, N) seconds, to fill; 0 where it cannot run.
+        columns: S values, any: a tuple's length is known when this is compiled.
     """
-    services, cells = len(arrive), stay.shape[2] - 1
+    cells = stay.shape[2] - 1
     for row in range(first, last):
         devices, kind = share[row] * compute[row], type_of[row]
-        wanted, decoding = 0.0, 0.0
-        for s in range(services):
-            found[s, row] = 0.0
-            decoding += running[s, row]
-            if ready[s, row] > 0.0:
-                wanted += arrive[s, row] * cost[kind, s, PREFILL]
         if devices <= 0.0:
+            for s in range(len(columns)):
+                found[s, row] = 0.0
             continue
+        wanted, decoding = 0.0, 0.0
+        for s in range(len(columns)):
+            decoding += running[s, row]
+            wanted += arrive[s, row] * cost[kind, s, PREFILL] if ready[s, row] > 0.0 else 0.0
         # All that a group of the site does takes this much longer than on one device.
         groups = max(compute[row] / together, 1.0)
         stretch = groups / max(devices - wanted, LEAST * devices)
-        for s in range(services):
+        for s in range(len(columns)):
+            found[s, row] = 0.0
             if ready[s, row] > 0.0:
                 alone = cost[kind, s, ALONE] * stretch * turn_of(decoding - running[s, row])
                 at = arrive[s, row] / groups * alone
@@ -105,14 +108,12 @@ def site_times(
     """
     full = load_lookup[min(int(fill * load_steps), len(load_lookup) - 1)]
     for row in range(len(share)):
-        speed = min(share[row] * compute[row], share[row] * together)
-        if speed <= 0.0 or ready[row] <= 0.0:
-            found[row] = np.inf
-            continue
-        kind = type_of[row]
-        at = load_lookup[min(int(load[row] * load_steps), len(load_lookup) - 1)]
-        found[row] = needed[kind, at] / speed * ttft_slo_ms
-        if needed[kind, full] > speed:
+        speed, kind = share[row] * min(compute[row], together), type_of[row]
+        at = load_lookup[int(min(load[row] * load_steps, len(load_lookup) - 1))]
+        late_ms = needed[kind, at] / speed * ttft_slo_ms
+        is_open = (speed > 0.0) & (ready[row] > 0.0)
+        found[row] = late_ms if is_open else np.inf
+        if is_open & (needed[kind, full] > speed):
             most = 0
             while most < full and needed[kind, most + 1] <= speed:
                 most += 1

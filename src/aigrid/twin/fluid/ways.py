@@ -89,6 +89,7 @@ class Ways:
                 self._crossing[s],
                 self.target[s],
                 (0,) * self._ground.reach.shape[1],
+                (0,) * PATHS,
             )
             blended = np.flatnonzero(self.code[s] < 0)
             self.code[s, blended] = -1 - np.arange(len(blended))
