@@ -1,6 +1,8 @@
 """What a recorded grid's machine did: read from the kernel, beside the grid."""
 
 import os
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +34,32 @@ def test_a_process_that_computes_is_seen_running() -> None:
     before_s = time.clock_gettime(process_clock(os.getpid()))
     assert runnable(os.getpid()) >= 1
     assert time.clock_gettime(process_clock(os.getpid())) > before_s
+
+
+def test_who_yields_counts_for_as_much_less_as_it_gets() -> None:
+    assert machine_log.weights([], 0) == (1.0, 1.0)
+    assert machine_log.weights([0, 0], 0) == (1.0, 1.0)
+    mean, niced = machine_log.weights([0, 19], 0)
+    assert niced == pytest.approx(15 / 1024, rel=0.02)  # as the kernel's table has it
+    assert mean == pytest.approx((1.0 + niced) / 2.0)
+    # Beside a grid that is niced alike all are equal again.
+    assert machine_log.weights([10], 10) == (1.0, 1.0)
+
+
+def test_a_job_of_the_lowest_priority_is_seen_to_yield(tmp_path: Path) -> None:
+    with subprocess.Popen(["nice", "-n", "19", sys.executable, "-c", "while True: pass"]) as job:
+        try:
+            log = MachineLog(tmp_path, lambda: ([os.getpid()], []))
+            deadline_s, rows = time.monotonic() + 20.0, []
+            while time.monotonic() < deadline_s and not (rows and rows[-1].yielding_s > 0.3):
+                time.sleep(0.1)
+                found = rows_in(tmp_path, "machine-*.jsonl")
+                rows = [row for row in found if isinstance(row, MachineRow)]
+            log.close()
+        finally:
+            job.kill()
+    assert rows[-1].yielding_s > 0.3
+    assert rows[-1].yielding_s <= rows[-1].busy_s - rows[0].busy_s + 0.5
 
 
 def test_a_process_that_is_gone_runs_nothing() -> None:

@@ -139,18 +139,21 @@ class MachineRow:
         busy_s: of all that ran, and what the hypervisor took.
         grid_s: of the grid's processes, radios included.
         radio_s: of its radio front-ends.
-        others: threads that run or wait to, and are not the grid's, at this moment.
+        others: threads that run or wait to, and are not the grid's, at this moment; one that yields
+            to the grid's by its priority (nice) counts for as much less as it gets.
         compute_s: processor time of a fixed computation within a core's caches, just now.
         memory_s: likewise, of a fixed pass over more memory than a core's own caches hold.
+        yielding_s: of others that yield by their priority, the part that the grid would get of it.
     """
 
     at_s: float
     busy_s: float
     grid_s: float
     radio_s: float
-    others: int
+    others: float
     compute_s: float
     memory_s: float
+    yielding_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

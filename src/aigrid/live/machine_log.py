@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,11 @@ _BLOCK = bytes(32 * 1024)
 _FIELD = np.ones(384 * 1024, dtype=np.float32)
 _PROCESS_CLOCK = 2  # CPUCLOCK_SCHED, linux/posix-timers.h; see clock_getcpuclockid(3)
 _STAT = Path("/proc/stat")
-_IDLE = (4, 5)  # idle and waiting for a disk, proc_stat(5)
+_NICED, _IDLE = 2, (4, 5)  # of lower priority; idle and waiting for a disk, proc_stat(5)
+# Each step of nice is a quarter more or less of a core (sched_prio_to_weight, kernel/sched/core.c).
+_STEP = 1.25
+# Who yields is looked up in this many readings, among so many processes at most: 10 us for each.
+_LOOK_EVERY, _MOST = 5, 1000
 
 
 class MachineLog:
@@ -40,6 +45,7 @@ class MachineLog:
         self._pids = pids
         self._spent_s: dict[int, float] = {}
         self._radios: set[int] = set()
+        self._looks, self._weight, self._niced_s, self._yielding_s = 0, (1.0, 1.0), 0.0, 0.0
         self._log = RunLog(folder, run_record.MACHINE, self._sample, PERIOD_S)
 
     def close(self) -> None:
@@ -55,16 +61,29 @@ class MachineLog:
             # A process that ended keeps its last reading, so that sums never fall.
             with suppress(OSError):
                 self._spent_s[pid] = time.clock_gettime(process_clock(pid))
+        yielding_s = self._yield(stat, set(grid))
         row = MachineRow(
             at_s=now_s,
             busy_s=busy_s(stat, now_s),
             grid_s=sum(self._spent_s.values()),
             radio_s=sum(self._spent_s.get(pid, 0.0) for pid in self._radios),
-            others=max(0, running(stat) - own),
+            others=max(0, running(stat) - own) * self._weight[0],
             compute_s=_timed(_compute),
             memory_s=_timed(_pass_over),
+            yielding_s=yielding_s,
         )
         return [row]
+
+    def _yield(self, stat: str, grid: set[int]) -> float:
+        """Processor time so far of niced others that the grid's threads would have got of it."""
+        if self._looks % _LOOK_EVERY == 0:
+            self._weight = weights(others_nice(grid), os.getpriority(os.PRIO_PROCESS, 0))
+        self._looks += 1
+        niced_s = int(stat.split(maxsplit=_NICED + 1)[_NICED]) / os.sysconf("SC_CLK_TCK")
+        if self._looks > 1:
+            self._yielding_s += (niced_s - self._niced_s) * (1.0 - self._weight[1])
+        self._niced_s = niced_s
+        return self._yielding_s
 
 
 def process_clock(pid: int) -> int:
@@ -107,6 +126,31 @@ def runnable(pid: int) -> int:
 def _state(path: Path) -> str:
     text = path.read_text()
     return text[text.rindex(")") + 2]
+
+
+def others_nice(grid: set[int]) -> list[int]:
+    """Nice values of processes that run or wait to, and are not the grid's."""
+    found = []
+    processes = (folder for folder in Path("/proc").iterdir() if folder.name.isdigit())
+    for folder in islice(processes, _MOST):
+        if int(folder.name) in grid:
+            continue
+        # It may have ended meanwhile.
+        with suppress(OSError):
+            text = (folder / "stat").read_text()
+            fields = text[text.rindex(")") + 2 :].split()
+            if fields[0] == "R":
+                found.append(int(fields[16]))
+    return found
+
+
+def weights(nices: list[int], own: int) -> tuple[float, float]:
+    """For how much of a thread of nice `own` others count: the mean of all, and of niced ones."""
+    each = [_STEP ** (own - nice) for nice in nices]
+    niced = [weight for weight, nice in zip(each, nices, strict=True) if nice > max(own, 0)]
+    # A grid that is niced itself hides its own time among theirs: nothing is taken off.
+    mean = sum(niced) / len(niced) if niced and own <= 0 else 1.0
+    return (sum(each) / len(each) if each else 1.0), min(mean, 1.0)
 
 
 def _timed(work: Callable[[], object]) -> float:

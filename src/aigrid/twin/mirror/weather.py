@@ -85,13 +85,13 @@ def weather_of(run: RecordedRun, fitted: tuple[float, float]) -> Weather | None:
     def rate(total_s: Column) -> Column:
         return np.maximum(0.0, np.diff(np.interp(edges, at_s, total_s)) / BIN_S)
 
-    busy_s, grid_s, radio_s, others, compute_s, memory_s = (
-        np.array([getattr(row, name) for row in rows], dtype=np.float64)
-        for name in ("busy_s", "grid_s", "radio_s", "others", "compute_s", "memory_s")
+    columns = ("busy_s", "grid_s", "radio_s", "others", "compute_s", "memory_s", "yielding_s")
+    busy_s, grid_s, radio_s, others, compute_s, memory_s, yielding_s = (
+        np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in columns
     )
     own = np.interp(fitted, at_s, grid_s - radio_s) - np.interp(fitted, at_s, engines_s)
     overhead = max(0.0, float(np.diff(own)[0]) / (fitted[1] - fitted[0]))
-    outside = rate(busy_s - grid_s)
+    outside = rate(busy_s - grid_s - yielding_s)
     in_line = _smooth(np.interp(edges[:-1] + BIN_S / 2, at_s, others))
     full = _smooth(rate(busy_s)) >= FULL * run.host_cores
     crowd = np.where(full, np.maximum(outside, in_line), outside) + rate(radio_s) + overhead
