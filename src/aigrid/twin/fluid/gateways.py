@@ -126,7 +126,7 @@ def _compiled(code: str) -> Any:
             columns: K values, any: a tuple's length is known when this is compiled.
         """
         open_, price = np.zeros(len(columns), np.int64), np.zeros(len(columns))
-        none = np.float32(0.0)
+        none: Any = np.float32(0.0)
         for row in range(len(rate)):
             # With nothing open yet, the greater weight has the lower price.
             best, largest, second = 0, none, none
