@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammainc
 
-from aigrid.twin.models.batches import Batch, batch, place_wait_cdf, prefill_samples_s
-from aigrid.twin.models.queues import Floats, Stream, merged, mg1_wait_cdf, stream_of
+from aigrid.twin.models.batches import Batch, batch, prefill_samples_s
+from aigrid.twin.models.first_token import first_cdf
+from aigrid.twin.models.gammas import gamma_table
+from aigrid.twin.models.queues import Floats, Stream, merged, stream_of
 from aigrid.twin.models.service import Service, ServiceCost
 
 _GRID = 256
-_WAITS = 24
-_POINTS = 64
 
 
 def ttft_cdf(
@@ -65,9 +64,22 @@ def ttft_cdf(
     prefills = merged([stream_of(state.rate, own), outside])
     # The step itself, without the prefills that interrupt it: those are counted below.
     step = state.tpot_s * max(1.0 - prefills.busy, 0.0)
-    grid = _grid_s(state, prefills, float(own.min()) + step)
-    started = _overtaken_cdf(prefills, _until_step_s(prefills, own + step, grid), grid)
-    cdf: Floats = _after_place_cdf(state, started, grid, np.asarray(edges_ms, np.float64) / 1e3)
+    passed = max(float(state.states[:-1].sum()), 1e-300)
+    cdf = np.zeros(len(edges_ms))
+    first_cdf(
+        gamma_table(),
+        prefills.rate,
+        prefills.mean_s,
+        prefills.square_s2,
+        prefills.cube_s3,
+        own,
+        step,
+        _grid_s(state, prefills, float(own[0]) + step),
+        state.states[state.places : -1] / passed,
+        state.full_rate,
+        np.asarray(edges_ms, np.float64) / 1e3,
+        cdf,
+    )
     return cdf
 
 
@@ -86,58 +98,6 @@ def _grid_s(state: Batch, prefills: Stream, shortest_s: float) -> Floats:
     return np.concatenate(([0.0], np.geomspace(0.1 * shortest_s, longest, _GRID)))
 
 
-def _until_step_s(prefills: Stream, own_s: Floats, grid: Floats) -> Floats:
-    """Wait for earlier prefills and own work, as equally likely sums: (_POINTS,) seconds."""
-    waited = mg1_wait_cdf(prefills, grid)
-    chance = (np.arange(_WAITS) + 0.5) / _WAITS
-    wait = np.interp(waited[0] + (1.0 - waited[0]) * chance, waited, grid)
-    sums = np.concatenate((own_s, (own_s[:, None] + wait[None, :]).ravel()))
-    weight = np.concatenate(
-        (np.full(len(own_s), waited[0]), np.full(len(own_s) * _WAITS, (1.0 - waited[0]) / _WAITS))
-    )
-    order = np.argsort(sums, kind="stable")
-    reached = np.cumsum(weight[order]) - weight[order] / 2.0
-    middle = (np.arange(_POINTS) + 0.5) / _POINTS
-    points: Floats = np.interp(middle, reached / weight.sum(), sums[order])
-    return points
-
-
-def _overtaken_cdf(prefills: Stream, work_s: Floats, grid: Floats) -> Floats:
-    """P(first token <= t) on the grid, where prefills that come later go before the first step.
-
-    Work of x is interrupted by Poisson many busy periods of prefill, each with mean m / (1 - rho)
-    and second moment m2 / (1 - rho)^3 (a delay cycle: Kleinrock I, 5.9 and II, 3.3). None come with
-    probability exp(-lambda x); what the others add is taken as gamma distributed.
-    """
-    left = max(1.0 - prefills.busy, 1e-3)
-    none = np.exp(-prefills.rate * work_s)
-    some = np.maximum(1.0 - none, 1e-300)
-    count = prefills.rate * work_s
-    mean = count * prefills.mean_s / left
-    square = count * prefills.square_s2 / left**3 + mean * mean
-    mean, square = np.maximum(mean / some, 1e-12), square / some
-    spread = np.maximum(square - mean * mean, 1e-6 * mean * mean)
-    after = np.maximum(grid[:, None] - work_s[None, :], 0.0)
-    late = gammainc(mean * mean / spread, after * (mean / spread))
-    here = grid[:, None] >= work_s[None, :]
-    cdf: Floats = (here * none + some * late).mean(axis=1)
-    return cdf
-
-
-def _after_place_cdf(state: Batch, started: Floats, grid: Floats, at_s: Floats) -> Floats:
-    """P(wait for a place + what follows <= t); both as columns over the grid."""
-    place = place_wait_cdf(state, grid)
-    at_once = float(place[0])
-    cdf: Floats = at_once * np.interp(at_s, grid, started, left=0.0)
-    if at_once < 1.0 - 1e-6:
-        # Those who wait, as equally likely waits.
-        chance = (np.arange(_WAITS) + 0.5) / _WAITS
-        waits = np.interp(at_once + (1.0 - at_once) * chance, place, grid)
-        late = np.interp(at_s[:, None] - waits[None, :], grid, started, left=0.0)
-        cdf = cdf + (1.0 - at_once) * late.mean(axis=1)
-    return cdf
-
-
 def tpot_cdf(state: Batch, edges_ms: Floats) -> Floats:
     """Distribution of a request's time per output token: (E,) for increasing edges.
 
@@ -148,6 +108,6 @@ def tpot_cdf(state: Batch, edges_ms: Floats) -> Floats:
     if seen.sum() <= 0.0:
         seen = np.zeros(state.places + 1)
         seen[min(1, state.places)] = 1.0
-    below = state.step_s[None, :] * 1e3 <= np.asarray(edges_ms)[:, None]
-    cdf: Floats = (below * (seen / seen.sum())).sum(axis=1)
+    reached = np.concatenate(([0.0], np.cumsum(seen / seen.sum())))
+    cdf: Floats = reached[np.searchsorted(state.step_s * 1e3, edges_ms, side="right")]
     return cdf
