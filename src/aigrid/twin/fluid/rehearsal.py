@@ -15,7 +15,8 @@ from aigrid.twin.fluid import books, radio
 from aigrid.twin.fluid.day import Day
 from aigrid.twin.fluid.experience import known_of
 from aigrid.twin.fluid.ground import SiteType, ground_of
-from aigrid.twin.fluid.responses import Responses, responses_of
+from aigrid.twin.fluid.responses import Responses
+from aigrid.twin.fluid.tabulate import responses_of
 from aigrid.twin.fluid.tally import Minute, Tally
 from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.fluid.trace import Trace

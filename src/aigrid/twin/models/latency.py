@@ -95,7 +95,8 @@ def stretched(stream: Stream, share: float) -> Stream:
 
 def _grid_s(state: Batch, prefills: Stream, shortest_s: float) -> Floats:
     longest = 4.0 * (len(state.states) / state.full_rate + 100.0 * prefills.mean_s)
-    return np.concatenate(([0.0], np.geomspace(0.1 * shortest_s, longest, _GRID)))
+    steps = np.log(longest / (0.1 * shortest_s)) / (_GRID - 1.0)
+    return np.concatenate(([0.0], 0.1 * shortest_s * np.exp(steps * np.arange(_GRID))))
 
 
 def tpot_cdf(state: Batch, edges_ms: Floats) -> Floats:

@@ -28,8 +28,8 @@ from aigrid.twin.fluid.responses import (
     SPEEDS,
     WARM,
     Responses,
-    responses_of,
 )
+from aigrid.twin.fluid.tabulate import responses_of
 from aigrid.twin.models.device import Device
 from aigrid.twin.policies import plan_of
 
