@@ -15,6 +15,7 @@ from aigrid.twin.fluid.decisions import Orchestrator
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.gateways import Gateways
 from aigrid.twin.fluid.ground import TOGETHER, Ground
+from aigrid.twin.fluid.mixes import Mixes
 from aigrid.twin.fluid.radio import RadioTables
 from aigrid.twin.fluid.responses import (
     FULL_STEPS,
@@ -69,7 +70,8 @@ class Day:
     ) -> None:
         count, services = len(ground.network), len(ground.country.services)
         self._ground, self._plan, self._tables = ground, plan, tables
-        self._responses, self._known, self._seed = responses, known, seed
+        self._mixes, self._known, self._seed = Mixes(ground, responses), known, seed
+        self._turns, self._warm = responses.turns, responses.warm
         self._threads, self._trace = threads, trace
         self.orchestrator = Orchestrator(ground, plan, policy, known, tables, responses, threads)
         self._rates = demand.by_customer(ground.country)
@@ -91,8 +93,9 @@ class Day:
         self._ways = Ways(ground, self._tokens)
         self._gateways = Gateways(ground, responses.turns)
         self._running = np.zeros((services, count), np.float32)
-        self._seen_mass = np.zeros((services, responses.points, 2, PATHS))
-        self.tally = tally.empty(count, services, responses.points, PATHS, ground.country.minutes)
+        points = self._mixes.most_points
+        self._seen_mass = np.zeros((services, points, 2, PATHS))
+        self.tally = tally.empty(count, services, points, PATHS, ground.country.minutes)
         self._fared = (self.tally.asked, self.tally.answered, self.tally.promised)
 
     def run(self, on_progress: Callable[[int], None]) -> tally.Tally:
@@ -107,6 +110,11 @@ class Day:
             on_progress(minute + 1)
         self.tally.in_flight = self._in_line
         return self.tally
+
+    @property
+    def responses(self) -> Responses:
+        """Tables, with those of all mixes that were asked of sites so far."""
+        return self._mixes.responses
 
     @property
     def minute(self) -> tally.Minute:
@@ -181,6 +189,9 @@ class Day:
         )
         sent, only = self._gateways.sent, self._gateways.only
         self._ways.follow(sent, only, decided.expected, self._threads)
+        came = np.zeros_like(self._arrive)
+        self._threads.each(lambda s: self._push(s, decided.expected[s], came[s]), range(len(came)))
+        self._mixes.follow(came, self._threads)
 
     def _happen(self, minute: int) -> None:
         """Load and demand of this minute; what was decided cannot know them."""
@@ -222,7 +233,9 @@ class Day:
     def _flow(self, minute: int) -> None:
         services = range(len(self._rates))
         before = self._in_line
-        pushed = np.array(self._threads.each(self._push, services)) * MINUTE_S
+        rate = self._known.requests.rate
+        pushed = self._threads.each(lambda s: self._push(s, rate[s], self._arrive[s]), services)
+        pushed = np.array(pushed) * MINUTE_S
         self._came, self._refused = pushed[:, 0], pushed[:, 1]
         self._ways.up[:] = 0.0
         self._given_busy_work[:] = 0.0
@@ -246,38 +259,39 @@ class Day:
         self.tally.good += good
         self._made = float((self._tokens * served).sum()) / MINUTE_S
 
-    def _push(self, s: int) -> tuple[float, float]:
+    def _push(self, s: int, rate: Floats, arrive: Floats) -> tuple[float, float]:
         found: tuple[float, float] = flows.push(
             self._ground.reach,
             self._gateways.sent[s],
             self._gateways.only[s],
-            self._known.requests.rate[s],
-            self._arrive[s],
+            rate,
+            arrive,
             self._columns,
         )
         return found
 
     def _serve(self, rows: slice) -> tuple[float, float, float]:
-        ground, decided, responses = self._ground, self.orchestrator.decided, self._responses
+        ground, decided, turns = self._ground, self.orchestrator.decided, self._turns
         found: tuple[float, float, float] = sites.serve(
             rows.start,
             rows.stop,
             self._known.radio.given,
             ground.compute,
             ground.type_of,
+            self._mixes.table_of,
             ground.line,
             TOGETHER,
             self._ways.stays,
             decided.ready,
             self._arrive,
             self._line,
-            responses.turns.cost,
-            responses.turns.busy,
-            responses.turns.blocked,
-            responses.turns.nodes,
-            responses.turns.weights,
+            turns.cost,
+            turns.busy,
+            turns.blocked,
+            turns.nodes,
+            turns.weights,
             self._running,
-            responses.place,
+            self._mixes.place,
             FULL_STEPS,
             OVER_STEPS,
             len(LOADS),
@@ -316,8 +330,8 @@ class Day:
             self._ways.mix[s],
             self._ways.joined[s],
             self._ways.stays[s],
-            self._responses.warm[s],
-            self._responses.kept[s],
+            self._warm[s],
+            self._mixes.kept[s],
             self.tally.mass[s],
             self._good[s],
         )
@@ -350,17 +364,19 @@ class Day:
         if not self._plan.sells_ai:
             self.tally.asked += self._known.requests.rate.sum(axis=0)
             return
-        services = range(len(self._rates))
+        services, responses = range(len(self._rates)), self.responses
         for fared in self._threads.each(self._look_at, services):
             for sums, of_service in zip(self._fared, fared, strict=True):
                 sums += of_service
-        new = self.tally.mass - self._seen_mass
-        counts = sum(
-            self._threads.each(
-                lambda s: ttft_counts(self._ground, self._responses, s, new[s], _EDGES_MS), services
-            )
-        )
-        self._seen_mass[:] = self.tally.mass
+        mass, seen = self.tally.mass, self._seen_mass
+        used = slice(0, responses.points)
+
+        def late(s: int) -> Floats:
+            new = mass[s, used] - seen[s, used]
+            seen[s, used] = mass[s, used]
+            return ttft_counts(self._ground, responses, s, new, _EDGES_MS)
+
+        counts = sum(self._threads.each(late, services))
         self.tally.ttft_p50.append(quantile_ms(_EDGES_MS, np.asarray(counts), 0.5))
         self.tally.ttft_p99.append(quantile_ms(_EDGES_MS, np.asarray(counts), 0.99))
 

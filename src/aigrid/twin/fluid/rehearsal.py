@@ -138,7 +138,7 @@ def run_policy(
             on_progress(plan.name, done)
 
     sums = day.run(after)
-    outcome = books.outcome_of(plan, ground, times, sums, known.radio)
+    outcome = books.outcome_of(plan, ground, day.responses, sums, known.radio)
     trace.add(np.array(list(outcome.figures().values())))
     return outcome, sums
 

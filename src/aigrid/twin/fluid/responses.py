@@ -8,9 +8,10 @@ services at a type of site (`tabulate`), or for the mix that is asked of it (`mi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from aigrid.twin.fluid.ground import Ground
@@ -63,6 +64,25 @@ PROMISED = 0.9999
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """One type of site with one mix of services; columns as of `Responses`.
+
+    Attributes:
+        ttft: (S, 2, L, E).
+        tpot: (S, L, E).
+        kept: (S, V * L, 2, P).
+        busy: (L,).
+        place: (F,).
+    """
+
+    ttft: Floats
+    tpot: Floats
+    kept: NDArray[np.float32]
+    busy: Floats
+    place: NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
 class Responses:
     """K tables of S services at T types, L loads, V speeds, P path bins.
 
@@ -82,6 +102,7 @@ class Responses:
         kept: (S, O, 2, P) float32 P(TTFT and TPOT promised are kept).
         path_ms: (P,) round trip beyond the radio that a path bin counts as.
         warm: (S,) probability that a prefix is found where the session stayed.
+        made: tables of other mixes, by type and what `mixes` calls the mix; added to.
     """
 
     ttft: Floats
@@ -94,6 +115,7 @@ class Responses:
     kept: NDArray[np.float32]
     path_ms: Floats
     warm: Floats
+    made: dict[tuple[int, int], Table] = field(default_factory=dict)
 
     def speed_needed(self, s: int, ttft_s: float, tpot_s: float) -> Floats:
         """(T, L) devices that keep both promises of a service at each load; rises with load."""
@@ -104,6 +126,11 @@ class Responses:
     def points(self) -> int:
         """O."""
         return int(self.kept.shape[1])
+
+    @property
+    def each(self) -> int:
+        """Operating points of one table."""
+        return len(SPEEDS) * len(LOADS)
 
 
 def ttft_counts(
@@ -121,23 +148,39 @@ def ttft_counts(
     Returns:
         (E,) requests up to each edge and above the one before.
     """
-    shaped = mass.reshape(len(ground.types), len(SPEEDS), len(LOADS), 2, PATHS)
     path_s = (ground.country.path.radio_ms + found.path_ms) / 1e3
-    total = np.zeros(len(edges_ms))
+    below = np.zeros(len(edges_ms))
     inner = edges_ms[:-1] / 1e3
-    for t, place, prefix in np.argwhere(shaped.sum(axis=(1, 4)) > 0.0):
-        v, p = np.nonzero(shaped[t, :, place, prefix])
-        left = (inner[None, :] - path_s[p, None]) * SPEEDS[v, None]
-        below = np.interp(left, EDGES_S, found.ttft[s, t, prefix, place], left=0.0)
-        weight = shaped[t, v, place, prefix, p]
-        total[:-1] += (weight[:, None] * below).sum(axis=0)
-        total[-1] += weight.sum()
-    return np.maximum(np.diff(total, prepend=0.0), 0.0)
+    _below(mass, SPEEDS, len(LOADS), path_s, inner, EDGES_S, found.ttft[s], below[:-1])
+    below[-1] = mass.sum()
+    return np.maximum(np.diff(below, prepend=0.0), 0.0)
 
 
-def tpot_counts(ground: Ground, found: Responses, s: int, mass: Floats) -> Floats:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _below(mass, speeds, loads, path_s, at_s, edges_s, ttft, found):  # type: ignore[no-untyped-def]
+    """Add up how many requests have their first token by each of the increasing times `at_s`."""
+    for point in range(len(mass)):
+        speed = speeds[point // loads % len(speeds)]
+        for prefix in range(mass.shape[1]):
+            cdf = ttft[point // (loads * len(speeds)), prefix, point % loads]
+            for bin_ in range(mass.shape[2]):
+                some = mass[point, prefix, bin_]
+                if some <= 0.0:
+                    continue
+                low = 0
+                for i in range(len(at_s)):
+                    at = (at_s[i] - path_s[bin_]) * speed
+                    if at < 0.0:
+                        continue
+                    while low < len(edges_s) - 2 and edges_s[low + 1] < at:
+                        low += 1
+                    along = (at - edges_s[low]) / (edges_s[low + 1] - edges_s[low])
+                    found[i] += some * (cdf[low] + (cdf[low + 1] - cdf[low]) * min(along, 1.0))
+
+
+def tpot_counts(found: Responses, s: int, mass: Floats) -> Floats:
     """Requests by time per output token: as `ttft_counts`, over `TPOT_MS`."""
-    shaped = mass.sum(axis=(1, 2)).reshape(len(ground.types), len(SPEEDS), len(LOADS))
+    shaped = mass.sum(axis=(1, 2)).reshape(-1, len(SPEEDS), len(LOADS))
     total = np.zeros(len(TPOT_MS))
     inner = TPOT_MS[:-1] / 1e3
     for t, v, place in np.argwhere(shaped > 0.0):

@@ -44,6 +44,7 @@ def serve(
     share,
     compute,
     type_of,
+    table_of,
     line_limit,
     together,
     stays,
@@ -85,6 +86,7 @@ def serve(
         share: (N,) of compute that AI may use.
         compute: (N,) devices.
         type_of: (N,) rows of the tables below.
+        table_of: (N,) table that each site is read in.
         line_limit: (S, T) requests in line, for a group of devices.
         together: devices of a group.
         stays: (S, N) sessions that stay.
@@ -97,7 +99,7 @@ def serve(
         nodes: of it.
         weights: of it.
         running: (S, N) part of the time that each service decodes, changed in place.
-        places: (T, F) of `Responses`.
+        places: (K, F) of `Responses`.
         full_steps: of it, up to 1.
         over_steps: of it, above.
         loads: L.
@@ -198,8 +200,9 @@ def serve(
             at = int(0.5 * (1.0 - idle + fullest) * full_steps)
         fine = 0 if speed < speed_steps[2] else 1
         pace = speed_lookup[fine, min(int(speed * speed_steps[fine]), speed_lookup.shape[1] - 1)]
-        at = places[kind, min(at, places.shape[1] - 1)]
-        point[row] = (kind * speed_bins + pace) * loads + at
+        table = table_of[row]
+        at = places[table, min(at, places.shape[1] - 1)]
+        point[row] = (table * speed_bins + pace) * loads + at
         worked = done * groups
         runs = max((1.0 - idle) * devices, worked)
         busy_sum[row] += runs

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +18,7 @@ from aigrid.twin.fluid.responses import (
     SPEEDS,
     WARM,
     Responses,
+    Table,
 )
 from aigrid.twin.models.batches import batch, prefill_samples_s
 from aigrid.twin.models.latency import tpot_cdf, ttft_cdf
@@ -30,32 +29,13 @@ from aigrid.twin.models.turns import FULL, PREFILL, Shared, Turns, shared, turns
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One type of site with one mix of services; columns as of `Responses`.
-
-    Attributes:
-        ttft: (S, 2, L, E).
-        tpot: (S, L, E).
-        kept: (S, V * L, 2, P).
-        busy: (L,).
-        place: (F,).
-    """
-
-    ttft: Floats
-    tpot: Floats
-    kept: NDArray[np.float32]
-    busy: Floats
-    place: NDArray[np.int16]
-
-
 def responses_of(ground: Ground) -> Responses:
     """Tabulate a country's sites, with its mix of services."""
     services, types = ground.country.services, ground.types
     turns = turns_of([kind.costs for kind in types], services, ground.country.queue_limit)
     path_ms = path_ms_of(ground)
     tables = [
-        table_of(ground, turns, path_ms, t, _country_rates(ground, kind))
+        tabulated(ground, turns, path_ms, t, _country_rates(ground, kind))
         for t, kind in enumerate(types)
     ]
     ttft = np.stack([table.ttft for table in tables], axis=1)
@@ -77,7 +57,7 @@ def responses_of(ground: Ground) -> Responses:
     )
 
 
-def table_of(ground: Ground, turns: Turns, path_ms: Floats, kind: int, rates: Floats) -> Table:
+def tabulated(ground: Ground, turns: Turns, path_ms: Floats, kind: int, rates: Floats) -> Table:
     """Tabulate one type of site.
 
     Args:
