@@ -20,8 +20,8 @@ from aigrid.twin.fluid.responses import (
     Responses,
     Table,
 )
-from aigrid.twin.models.batches import batch, prefill_samples_s
-from aigrid.twin.models.latency import tpot_cdf, ttft_cdf
+from aigrid.twin.models.batches import prefill_samples_s
+from aigrid.twin.models.latency import latencies_of
 from aigrid.twin.models.queues import Stream, merged, stream_of
 from aigrid.twin.models.service import Service
 from aigrid.twin.models.turns import FULL, PREFILL, Shared, Turns, shared, turns_of
@@ -68,23 +68,32 @@ def tabulated(ground: Ground, turns: Turns, path_ms: Floats, kind: int, rates: F
         rates: (S,) requests a second of the mix that are a load of 1 on one device.
     """
     services, costs = ground.country.services, ground.types[kind].costs
-    ttft = np.zeros((len(services), 2, len(LOADS), len(EDGES_S)))
-    tpot = np.zeros((len(services), len(LOADS), len(EDGES_S)))
-    busy, full = np.zeros((2, len(LOADS)))
+    sites = [shared(turns, kind, load * rates) for load in LOADS]
+    full = np.array(
+        [fullness(turns, kind, load * rates, site) for load, site in zip(LOADS, sites, strict=True)]
+    )
     each = [
         None if cost is None else stream_of(1.0, prefill_samples_s(cost, service.prompt_tokens))
         for cost, service in zip(costs, services, strict=True)
     ]
-    for at, load in enumerate(LOADS):
-        site = shared(turns, kind, load * rates)
-        busy[at] = site.busy
-        full[at] = fullness(turns, kind, load * rates, site)
-        for s, cost in enumerate(costs):
-            if cost is not None:
-                others = _others(each, site, s)
-                found = _latencies(ground, ground.types[kind], s, load * rates, site, others)
-                ttft[s, :, at], tpot[s, at] = found
+    ttft = np.zeros((len(services), 2, len(LOADS), len(EDGES_S)))
+    tpot = np.zeros((len(services), len(LOADS), len(EDGES_S)))
+    for s, (cost, service) in enumerate(zip(costs, services, strict=True)):
+        if cost is not None:
+            spared = min(service.shared_prefix_tokens / service.prompt_tokens.mean, 1.0)
+            ttft[s], tpot[s] = latencies_of(
+                cost,
+                service,
+                1.0,
+                LOADS * rates[s],
+                EDGES_S,
+                queue_limit=ground.country.queue_limit,
+                spared=(spared if _warm(service) > 0.0 else 0.0, 0.0),
+                others=[_others(each, site, s) for site in sites],
+                turn=np.array([site.turn[s] for site in sites]),
+            )
     kept = np.stack([_kept(ground, path_ms, s, ttft[s], tpot[s]) for s in range(len(services))])
+    busy = np.array([site.busy for site in sites])
     return Table(ttft, tpot, kept, busy, _places(np.maximum.accumulate(full)))
 
 
@@ -123,41 +132,6 @@ def _places(full: Floats) -> NDArray[np.int16]:
     )
     nearest: NDArray[np.int64] = np.argmin(np.abs(full[None, :] - levels[:, None]), axis=1)
     return nearest.astype(np.int16)
-
-
-def _latencies(
-    ground: Ground, kind: SiteType, s: int, rates: Floats, site: Shared, others: Stream
-) -> tuple[Floats, Floats]:
-    """(2, E) of TTFT and (E,) of TPOT: of one service at one load, beside the others."""
-    cost, service = kind.costs[s], ground.country.services[s]
-    assert cost is not None
-    limit, turn, rate = ground.country.queue_limit, float(site.turn[s]), float(rates[s])
-    state = batch(
-        cost,
-        service,
-        1.0,
-        rate,
-        queue_limit=limit,
-        other_prefill=min(others.busy, 0.95),
-        turn=turn,
-    )
-    spared = min(service.shared_prefix_tokens / service.prompt_tokens.mean, 1.0)
-    first = {
-        spared: ttft_cdf(
-            cost,
-            service,
-            1.0,
-            rate * cost.work_s,
-            EDGES_S * 1e3,
-            queue_limit=limit,
-            spared=spared,
-            others=others,
-            turn=turn,
-        )
-        for spared in {0.0, spared if _warm(service) > 0.0 else 0.0}
-    }
-    both = np.stack([first[max(first)], first[0.0]])
-    return both, tpot_cdf(state, EDGES_S * 1e3)
 
 
 def path_ms_of(ground: Ground) -> Floats:

@@ -70,9 +70,8 @@ class Batch:
 
     @property
     def tpot_s(self) -> float:
-        """Mean time per output token: by Little, mean batch over tokens a second."""
-        made = self.rate * self.tokens
-        return self.mean_batch / made if made > 0.0 else float(self.step_s[min(1, self.places)])
+        """Mean time per output token."""
+        return float(tpot_of(self.states, self.places, self.rate * self.tokens, self.step_s))
 
     @property
     def utilisation(self) -> float:
@@ -126,7 +125,7 @@ def batch(
     tokens = service.generated_tokens.mean if service.decodes else 1.0
     line = int(queue_limit * cost.places)
     states = np.ones(cost.places + line + 1)
-    let_in = _let_in(
+    let_in = let_in_of(
         cost.places,
         cost.step_fixed_s,
         cost.step_sequence_s,
@@ -204,7 +203,18 @@ def _settle(places, fixed_s, sequence_s, tokens, rate, states):  # type: ignore[
 
 
 @njit(**_OPTIONS)
-def _let_in(  # type: ignore[no-untyped-def]
+def tpot_of(states, places, made, step_s):  # type: ignore[no-untyped-def]
+    """Mean time per output token: by Little, mean batch over tokens a second."""
+    if made <= 0.0:
+        return step_s[min(1, places)]
+    mean = 0.0
+    for n in range(len(states)):
+        mean += states[n] * min(n, places)
+    return mean / made
+
+
+@njit(**_OPTIONS)
+def let_in_of(  # type: ignore[no-untyped-def]
     places, fixed_s, sequence_s, tokens, rate, prefill, speed, other_prefill, states
 ):
     """Requests a second that get in, with the states that they make.

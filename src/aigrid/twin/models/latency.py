@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from aigrid.twin.models.batches import Batch, batch, prefill_samples_s
-from aigrid.twin.models.first_token import first_cdf
+from aigrid.twin.models.batches import Batch, prefill_samples_s
+from aigrid.twin.models.first_token import latencies, pace_cdf
 from aigrid.twin.models.gammas import gamma_table
-from aigrid.twin.models.queues import Floats, Stream, merged, stream_of
+from aigrid.twin.models.queues import Floats, Stream
 from aigrid.twin.models.service import Service, ServiceCost
-
-_GRID = 256
 
 
 def ttft_cdf(
@@ -49,38 +49,70 @@ def ttft_cdf(
     Returns:
         (E,) probability that a request that is let in has its first token by each edge.
     """
-    own = prefill_samples_s(cost, service.prompt_tokens, spared) / share
     outside = Stream(0.0, 0.0, 0.0, 0.0) if others is None else stretched(others, share)
-    state = batch(
+    at_s = np.concatenate(([0.0], np.asarray(edges_ms, np.float64) / 1e3))
+    first, _ = latencies_of(
         cost,
         service,
         share,
-        load * share / cost.work_s,
+        np.array([load * share / cost.work_s]),
+        at_s,
         queue_limit=queue_limit,
-        spared=spared,
-        other_prefill=min(outside.busy, 0.99),
-        turn=turn,
+        spared=(spared,),
+        others=[outside],
+        turn=np.array([turn]),
     )
-    prefills = merged([stream_of(state.rate, own), outside])
-    # The step itself, without the prefills that interrupt it: those are counted below.
-    step = state.tpot_s * max(1.0 - prefills.busy, 0.0)
-    passed = max(float(state.states[:-1].sum()), 1e-300)
-    cdf = np.zeros(len(edges_ms))
-    first_cdf(
+    found: Floats = first[0, 0, 1:]
+    return found
+
+
+def latencies_of(
+    cost: ServiceCost,
+    service: Service,
+    share: float,
+    rate: Floats,
+    at_s: Floats,
+    *,
+    queue_limit: float,
+    spared: Sequence[float],
+    others: Sequence[Stream],
+    turn: Floats,
+) -> tuple[Floats, Floats]:
+    """Both distributions in several states at once, as `ttft_cdf` and `tpot_cdf` say.
+
+    Args:
+        cost: of the service, with one place or more.
+        service: its lengths.
+        share: of a device.
+        rate: (L,) requests a second that come.
+        at_s: (E,) times, increasing from 0.
+        queue_limit: line, as a multiple of the places.
+        spared: (Q,) parts of every prompt that are in the cache already.
+        others: (L,) prefills of other services, on this share.
+        turn: (L,) part of the decode time that the service has while it decodes.
+
+    Returns:
+        (Q, L, E) of time to first token and (L, E) of time per output token, the latter with the
+        last of `spared`.
+    """
+    first, pace = np.zeros((len(spared), len(rate), len(at_s))), np.zeros((len(rate), len(at_s)))
+    own = np.stack([prefill_samples_s(cost, service.prompt_tokens, part) for part in spared])
+    latencies(
         gamma_table(),
-        prefills.rate,
-        prefills.mean_s,
-        prefills.square_s2,
-        prefills.cube_s3,
-        own,
-        step,
-        _grid_s(state, prefills, float(own[0]) + step),
-        state.states[state.places : -1] / passed,
-        state.full_rate,
-        np.asarray(edges_ms, np.float64) / 1e3,
-        cdf,
+        cost.places,
+        int(queue_limit * cost.places),
+        cost.step_fixed_s,
+        cost.step_sequence_s,
+        service.generated_tokens.mean if service.decodes else 1.0,
+        own / share,
+        rate,
+        share * turn,
+        np.array([(one.rate, one.mean_s, one.square_s2, one.cube_s3) for one in others]),
+        at_s,
+        first,
+        pace,
     )
-    return cdf
+    return first, pace
 
 
 def stretched(stream: Stream, share: float) -> Stream:
@@ -93,22 +125,13 @@ def stretched(stream: Stream, share: float) -> Stream:
     )
 
 
-def _grid_s(state: Batch, prefills: Stream, shortest_s: float) -> Floats:
-    longest = 4.0 * (len(state.states) / state.full_rate + 100.0 * prefills.mean_s)
-    steps = np.log(longest / (0.1 * shortest_s)) / (_GRID - 1.0)
-    return np.concatenate(([0.0], 0.1 * shortest_s * np.exp(steps * np.arange(_GRID))))
-
-
 def tpot_cdf(state: Batch, edges_ms: Floats) -> Floats:
     """Distribution of a request's time per output token: (E,) for increasing edges.
 
     That of the step that a token sees. A request of many tokens sees a mean of steps, so its own
     distribution is no wider than this one.
     """
-    seen = state.decoding * np.arange(state.places + 1) / np.maximum(state.step_s, 1e-300)
-    if seen.sum() <= 0.0:
-        seen = np.zeros(state.places + 1)
-        seen[min(1, state.places)] = 1.0
-    reached = np.concatenate(([0.0], np.cumsum(seen / seen.sum())))
-    cdf: Floats = reached[np.searchsorted(state.step_s * 1e3, edges_ms, side="right")]
+    cdf = np.zeros(len(edges_ms))
+    at_s = np.asarray(edges_ms, np.float64) / 1e3
+    pace_cdf(state.states, state.places, state.step_s, at_s, cdf)
     return cdf
