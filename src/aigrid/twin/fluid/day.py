@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import chance, checks, demand, flows, paths, radio, sites, tally
-from aigrid.twin.fluid.decisions import Orchestrator
+from aigrid.twin.fluid.decisions import KEPT, Orchestrator
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.gateways import Gateways
 from aigrid.twin.fluid.ground import TOGETHER, Ground
@@ -85,7 +85,7 @@ class Day:
         self._arrive, self._line = np.zeros((services, count)), np.zeros((services, count))
         self._served, self._over = np.zeros((services, count)), np.zeros((services, count))
         self._point = np.zeros(count, np.int32)
-        self._load = np.zeros(count)
+        self._load, self._load_seen = np.zeros((2, count))
         self._good = np.zeros((services, count))
         self._tokens = np.array(
             [s.prompt_tokens.mean + s.generated_tokens.mean for s in ground.country.services]
@@ -169,7 +169,7 @@ class Day:
             checks.in_memory(where, orchestrator.decided.resident)
             checks.allowed(where, orchestrator.decided.resident.T)
             self._trace.add(orchestrator.decided.resident)
-        orchestrator.route(minute, self._load, is_first=minute == 0)
+        orchestrator.route(minute, self._load_seen, is_first=minute == 0)
         for bits in self._threads.each(folded, orchestrator.decided.weight):
             self._trace.add_folded(bits)
         self._follow()
@@ -189,9 +189,7 @@ class Day:
         )
         sent, only = self._gateways.sent, self._gateways.only
         self._ways.follow(sent, only, decided.expected, self._threads)
-        came = np.zeros_like(self._arrive)
-        self._threads.each(lambda s: self._push(s, decided.expected[s], came[s]), range(len(came)))
-        self._mixes.follow(came, self._threads)
+        self._mixes.follow(sent, only, decided.expected, self._threads)
 
     def _happen(self, minute: int) -> None:
         """Load and demand of this minute; what was decided cannot know them."""
@@ -233,9 +231,7 @@ class Day:
     def _flow(self, minute: int) -> None:
         services = range(len(self._rates))
         before = self._in_line
-        rate = self._known.requests.rate
-        pushed = self._threads.each(lambda s: self._push(s, rate[s], self._arrive[s]), services)
-        pushed = np.array(pushed) * MINUTE_S
+        pushed = np.array(self._threads.each(self._push, services)) * MINUTE_S
         self._came, self._refused = pushed[:, 0], pushed[:, 1]
         self._ways.up[:] = 0.0
         self._given_busy_work[:] = 0.0
@@ -259,13 +255,13 @@ class Day:
         self.tally.good += good
         self._made = float((self._tokens * served).sum()) / MINUTE_S
 
-    def _push(self, s: int, rate: Floats, arrive: Floats) -> tuple[float, float]:
+    def _push(self, s: int) -> tuple[float, float]:
         found: tuple[float, float] = flows.push(
             self._ground.reach,
             self._gateways.sent[s],
             self._gateways.only[s],
-            rate,
-            arrive,
+            self._known.requests.rate[s],
+            self._arrive[s],
             self._columns,
         )
         return found
@@ -355,6 +351,7 @@ class Day:
         }
         for name, value in values.items():
             sums.series[name][minute] = value
+        self._load_seen += (1.0 - KEPT if minute else 1.0) * (self._load - self._load_seen)
         self._trace.add(np.array(list(values.values())), self._came, self._refused)
         if minute % LOOK_MIN == LOOK_MIN - 1:
             self._look()

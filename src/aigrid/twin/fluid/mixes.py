@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from aigrid.twin.fluid import flows
 from aigrid.twin.fluid.ground import Ground, SiteType
 from aigrid.twin.fluid.responses import Responses
 from aigrid.twin.fluid.tabulate import load_of_one, tabulated
@@ -25,11 +26,15 @@ from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.models.batches import prefill_samples_s
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Columns = NDArray[np.int8]
+Weights = list[NDArray[np.float32]]
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Parts that a mix has, over all services.
 WHOLE = 8
-# Mixes at most; then a mix is read in the nearest one.
-MOST = 96
+# Mixes at most, and the part of a type's sites that must have one before a table is made for it;
+# others are read in the nearest one.
+MOST, RARE = 96, 5e-4
 
 
 class Mixes:
@@ -77,39 +82,53 @@ class Mixes:
         """Operating points of all tables that there may be."""
         return int(self.kept.shape[1])
 
-    def follow(self, arrive: Floats, threads: Threads) -> None:
-        """Read each site in the table of what is asked of it from now on.
+    def follow(self, sent: Weights, only: Columns, expected: Floats, threads: Threads) -> None:
+        """Read each site in the table of what is sent to it from now on.
 
         Args:
-            arrive: (S, N) requests a second.
+            sent: of `Gateways`, as the next.
+            only: of it.
+            expected: (S, N) requests a second of each origin.
             threads: to share work.
         """
-        code, columns = np.zeros_like(self._code), (0,) * len(arrive)
-        type_of = self._ground.type_of
+        type_of, reach = self._ground.type_of, self._ground.reach
+        arrive, code = np.zeros_like(expected), np.zeros_like(self._code)
+        ways, columns = (0,) * reach.shape[1], (0,) * len(expected)
+
+        def push(s: int) -> None:
+            flows.push(reach, sent[s], only[s], expected[s], arrive[s], ways)
 
         def one(rows: slice) -> None:
             encode(rows.start, rows.stop, type_of, arrive, self._weight, code, columns)
 
+        threads.each(push, range(len(expected)))
         threads.each(one, parts(slice(0, len(code))))
         changed = np.flatnonzero((code != self._code) & (code != 0))
         self._code[changed] = code[changed]
         for kind in range(len(self._ground.types)):
             rows = changed[type_of[changed] == kind]
-            codes, first, of = np.unique(code[rows], return_index=True, return_inverse=True)
-            tables = [
-                self._table(kind, int(code), arrive[:, rows[at]])
-                for code, at in zip(codes, first, strict=True)
-            ]
-            self.table_of[rows] = np.array(tables, np.int16)[of]
+            self._read(kind, rows, code[rows], arrive)
 
-    def _table(self, kind: int, code: int, arrive: Floats) -> int:
-        key = (kind, code)
-        if key not in self._seen:
-            mix = np.zeros(len(arrive), np.int64)
-            rounded(arrive * self._weight[kind], mix)
-            is_full = self._used == len(self._kind)
-            self._seen[key] = self._nearest(kind, mix) if is_full else self._add(key, mix)
-        return self._seen[key]
+    def _read(self, kind: int, rows: Rows, code: Rows, arrive: Floats) -> None:
+        """Set the tables of sites of one type whose mix is another now."""
+        codes, first, of = np.unique(code, return_index=True, return_inverse=True)
+        alike = self._ground.type_of == kind
+        mixes, tables = (
+            np.zeros((len(codes), len(arrive)), np.int64),
+            np.zeros(len(codes), np.int16),
+        )
+        for at, one in enumerate(codes):
+            rounded(arrive[:, rows[first[at]]] * self._weight[kind], mixes[at])
+            key = (kind, int(one))
+            if key not in self._seen and self._used < len(self._kind):
+                here = np.flatnonzero(alike & (self._code == one))
+                if len(here) > RARE * np.count_nonzero(alike):
+                    self._seen[key] = self._add(key, mixes[at])
+                    self.table_of[here] = self._seen[key]
+        for at, one in enumerate(codes):
+            table = self._seen.get((kind, int(one)))
+            tables[at] = self._nearest(kind, mixes[at]) if table is None else table
+        self.table_of[rows] = tables[of]
 
     def _add(self, key: tuple[int, int], mix: NDArray[np.int64]) -> int:
         made, kind, weight = self._base.made, key[0], self._weight[key[0]]
@@ -128,8 +147,8 @@ class Mixes:
 
     def _nearest(self, kind: int, mix: NDArray[np.int64]) -> int:
         apart = np.abs(self._mix - mix).sum(axis=1)
-        apart[(self._kind != kind) | (self._mix.sum(axis=1) == 0)] = len(mix) * WHOLE
-        return int(np.argmin(apart))
+        apart[(self._kind != kind) | (self._mix.sum(axis=1) == 0)] = 2 * WHOLE
+        return int(np.argmin(apart)) if apart.min() < 2 * WHOLE else kind
 
 
 def _longer(values: NDArray[Any], axis: int, length: int) -> NDArray[Any]:
