@@ -32,15 +32,16 @@ LOAD_LOOKUP = np.array(
     [int(np.argmin(np.abs(LOADS - (i + 0.5) / LOAD_STEPS))) for i in range(4 * LOAD_STEPS)],
     np.int16,
 )
-# Speeds in sixths of an octave, from 1/64 of a device to eight devices.
+# Speeds in sixths of an octave, from 1/64 of a device to eight devices: one, two, four and eight
+# are among them, so that a site of whole devices is read as what it is.
 OCTAVES, PARTS, SLOWEST = 9, 6, -6
-SPEEDS = 2.0 ** (SLOWEST + (np.arange(OCTAVES * PARTS) + 0.5) / PARTS)
+SPEEDS = 2.0 ** (SLOWEST + np.arange(OCTAVES * PARTS + 1) / PARTS)
 # The same by lookup, in fine steps below a quarter of a device.
 SPEED_STEPS = np.array([16_384.0, 512.0, 0.25])
 SPEED_LOOKUP = np.stack(
     [
         np.clip(
-            np.floor((np.log2((np.arange(4096) + 0.5) / steps) - SLOWEST) * PARTS),
+            np.rint((np.log2((np.arange(4096) + 0.5) / steps) - SLOWEST) * PARTS),
             0,
             len(SPEEDS) - 1,
         )
