@@ -11,6 +11,7 @@ square).
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +58,8 @@ class Mixes:
         self._weight = np.array([_weights(ground, kind) for kind in ground.types])
         self._code = np.zeros(len(ground.type_of), np.int64)
         self._seen: dict[tuple[int, int], int] = {}
+        self._sites: Counter[tuple[int, int]] = Counter()
+        self._all = np.bincount(ground.type_of, minlength=len(ground.types))
         self._mix = np.zeros((most, len(ground.country.services)), np.int64)
         self._kind = np.zeros(most, np.int64)
         self._ttft = _longer(responses.ttft, 1, most)
@@ -104,27 +107,29 @@ class Mixes:
         threads.each(push, range(len(expected)))
         threads.each(one, parts(slice(0, len(code))))
         changed = np.flatnonzero((code != self._code) & (code != 0))
+        before = self._code.copy()
         self._code[changed] = code[changed]
         for kind in range(len(self._ground.types)):
             rows = changed[type_of[changed] == kind]
+            for one, count in zip(*np.unique(before[rows], return_counts=True), strict=True):
+                self._sites[kind, int(one)] -= int(count)
             self._read(kind, rows, code[rows], arrive)
 
     def _read(self, kind: int, rows: Rows, code: Rows, arrive: Floats) -> None:
         """Set the tables of sites of one type whose mix is another now."""
-        codes, first, of = np.unique(code, return_index=True, return_inverse=True)
-        alike = self._ground.type_of == kind
-        mixes, tables = (
-            np.zeros((len(codes), len(arrive)), np.int64),
-            np.zeros(len(codes), np.int16),
+        codes, first, of, counts = np.unique(
+            code, return_index=True, return_inverse=True, return_counts=True
         )
+        mixes, tables = np.zeros((len(codes), len(arrive)), np.int64), np.zeros_like(codes)
         for at, one in enumerate(codes):
             rounded(arrive[:, rows[first[at]]] * self._weight[kind], mixes[at])
             key = (kind, int(one))
-            if key not in self._seen and self._used < len(self._kind):
-                here = np.flatnonzero(alike & (self._code == one))
-                if len(here) > RARE * np.count_nonzero(alike):
-                    self._seen[key] = self._add(key, mixes[at])
-                    self.table_of[here] = self._seen[key]
+            self._sites[key] += int(counts[at])
+            is_common = self._sites[key] > RARE * self._all[kind]
+            if key not in self._seen and is_common and self._used < len(self._kind):
+                self._seen[key] = self._add(key, mixes[at])
+                here = (self._ground.type_of == kind) & (self._code == one)
+                self.table_of[here] = self._seen[key]
         for at, one in enumerate(codes):
             table = self._seen.get((kind, int(one)))
             tables[at] = self._nearest(kind, mixes[at]) if table is None else table
@@ -196,17 +201,20 @@ def encode(first, last, type_of, arrive, weight, code, columns):  # type: ignore
 @njit(**_OPTIONS)
 def rounded(share, mix):  # type: ignore[no-untyped-def]
     """Fill `mix` with whole parts that sum to `WHOLE`, by largest remainder; zeros for nothing."""
-    total, left = share.sum(), WHOLE
-    mix[:] = 0
+    total, left = 0.0, WHOLE
+    for s in range(len(share)):
+        total += share[s]
+        mix[s] = 0
     if total <= 0.0:
         return
+    scale = WHOLE / total
     for s in range(len(share)):
-        mix[s] = int(share[s] / total * WHOLE)
+        mix[s] = int(share[s] * scale)
         left -= mix[s]
     while left > 0:
         best, most = 0, -1.0
         for s in range(len(share)):
-            over = share[s] / total * WHOLE - mix[s]
+            over = share[s] * scale - mix[s]
             if over > most:
                 best, most = s, over
         mix[best] += 1
