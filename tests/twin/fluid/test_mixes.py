@@ -43,16 +43,12 @@ def responses(ground: Ground) -> Responses:
 
 
 def followed(ground: Ground, responses: Responses, *asked: float) -> Mixes:
-    """Every origin asks so many requests a second, of its first candidate."""
-    sent = [np.zeros(ground.reach.shape, np.float32) for _ in asked]
-    for weight in sent:
-        weight[:, 0] = 1.0
-    only = np.full((len(asked), len(ground.reach)), -1, np.int8)
-    expected = np.zeros(only.shape)
-    expected[:, ground.has_radio] = np.array(asked)[:, np.newaxis]
+    """Every tower is asked so many requests a second."""
+    arrive = np.zeros((len(asked), len(ground.network)))
+    arrive[:, ground.has_radio] = np.array(asked)[:, np.newaxis]
     found = Mixes(ground, responses)
     with Threads(1) as threads:
-        found.follow(sent, only, expected, threads)
+        found.follow(arrive, threads)
     return found
 
 

@@ -189,7 +189,6 @@ class Day:
         )
         sent, only = self._gateways.sent, self._gateways.only
         self._ways.follow(sent, only, decided.expected, self._threads)
-        self._mixes.follow(sent, only, decided.expected, self._threads)
 
     def _happen(self, minute: int) -> None:
         """Load and demand of this minute; what was decided cannot know them."""
@@ -233,6 +232,8 @@ class Day:
         before = self._in_line
         pushed = np.array(self._threads.each(self._push, services)) * MINUTE_S
         self._came, self._refused = pushed[:, 0], pushed[:, 1]
+        if self._is_routed(minute):
+            self._mixes.follow(self._arrive, self._threads)
         self._ways.up[:] = 0.0
         self._given_busy_work[:] = 0.0
         upper = self._ground.levels[-1].start

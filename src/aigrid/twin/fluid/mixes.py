@@ -19,7 +19,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from aigrid.twin.fluid import flows
 from aigrid.twin.fluid.ground import Ground, SiteType
 from aigrid.twin.fluid.responses import Responses
 from aigrid.twin.fluid.tabulate import load_of_one, tabulated
@@ -28,8 +27,6 @@ from aigrid.twin.models.batches import prefill_samples_s
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-Columns = NDArray[np.int8]
-Weights = list[NDArray[np.float32]]
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Parts that a mix has, over all services.
 WHOLE = 8
@@ -85,26 +82,19 @@ class Mixes:
         """Operating points of all tables that there may be."""
         return int(self.kept.shape[1])
 
-    def follow(self, sent: Weights, only: Columns, expected: Floats, threads: Threads) -> None:
+    def follow(self, arrive: Floats, threads: Threads) -> None:
         """Read each site in the table of what is sent to it from now on.
 
         Args:
-            sent: of `Gateways`, as the next.
-            only: of it.
-            expected: (S, N) requests a second of each origin.
+            arrive: (S, N) requests a second.
             threads: to share work.
         """
-        type_of, reach = self._ground.type_of, self._ground.reach
-        arrive, code = np.zeros_like(expected), np.zeros_like(self._code)
-        ways, columns = (0,) * reach.shape[1], (0,) * len(expected)
-
-        def push(s: int) -> None:
-            flows.push(reach, sent[s], only[s], expected[s], arrive[s], ways)
+        type_of, columns = self._ground.type_of, (0,) * len(arrive)
+        code = np.zeros_like(self._code)
 
         def one(rows: slice) -> None:
             encode(rows.start, rows.stop, type_of, arrive, self._weight, code, columns)
 
-        threads.each(push, range(len(expected)))
         threads.each(one, parts(slice(0, len(code))))
         changed = np.flatnonzero((code != self._code) & (code != 0))
         before = self._code.copy()
