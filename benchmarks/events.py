@@ -21,7 +21,8 @@ from aigrid.twin.fluid.experience import known_of
 from aigrid.twin.fluid.ground import ground_of
 from aigrid.twin.fluid.rehearsal import policy_of
 from aigrid.twin.fluid.rehearsal import rehearse as rehearse_flows
-from aigrid.twin.fluid.responses import quantile_ms, responses_of
+from aigrid.twin.fluid.responses import quantile_ms
+from aigrid.twin.fluid.tabulate import responses_of
 from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.fluid.trace import Trace
 from aigrid.twin.models.queues import mg1_ps_sojourn_s, mm1_sojourn_s, mmc_sojourn_s

@@ -18,9 +18,9 @@ from aigrid.twin.fluid.responses import (
     SPEEDS,
     Responses,
     quantile_ms,
-    responses_of,
     ttft_counts,
 )
+from aigrid.twin.fluid.tabulate import responses_of
 from aigrid.twin.models.slots import SLOT_CORRELATION, independent_slots, need_table
 from aigrid.twin.policies import plan_of
 

@@ -12,7 +12,9 @@ from tests.twin.fluid import small
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import serving
 from aigrid.twin.fluid.ground import Ground, ground_of
-from aigrid.twin.fluid.responses import Responses, responses_of
+from aigrid.twin.fluid.mixes import Mixes
+from aigrid.twin.fluid.responses import Responses
+from aigrid.twin.fluid.tabulate import responses_of
 from aigrid.twin.policies import plan_of
 
 COLUMNS = (0, 0)
@@ -47,7 +49,12 @@ def sites(tabulated: tuple[Ground, Responses]) -> Sites:
     stays, ready = np.ones((2, count), np.float32), np.ones((2, count), np.float32)
     coming = serving.Coming(np.full(count, 0.5), stays, ready, np.zeros((2, count)))
     tokens = np.array([700.0, 257.0])
-    return Sites(ground, serving.standing_of(ground, responses, tokens), coming, outcome)
+    return Sites(
+        ground,
+        serving.standing_of(ground, responses.turns, Mixes(ground, responses), tokens),
+        coming,
+        outcome,
+    )
 
 
 def full_rate(sites: Sites, load: float) -> np.ndarray:

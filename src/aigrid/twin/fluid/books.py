@@ -32,7 +32,8 @@ def outcome_of(
 ) -> PolicyOutcome:
     """One policy's figures."""
     minutes = float(ground.country.minutes)
-    counts = [ttft_counts(ground, responses, s, sums.mass[s]) for s in range(len(sums.came))]
+    mass = sums.mass[:, : responses.points]
+    counts = [ttft_counts(ground, responses, s, mass[s]) for s in range(len(sums.came))]
     every = np.sum(counts, axis=0)
     towers, radio_used = ground.has_radio, state.used_sum.sum()
     idle = ground.compute[towers].sum() * minutes - state.used_sum[towers].sum()
@@ -61,7 +62,7 @@ def outcome_of(
         revenue_per_capex=whole.revenue_per_capital,
         series=_series(sums),
         regions=_regions(ground, sums, state),
-        histograms=_histograms(ground, responses, sums, counts),
+        histograms=_histograms(ground, responses, mass, counts),
         money=lines,
         notes=_notes(plan, ground),
     )
@@ -166,12 +167,12 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
 
 
 def _histograms(
-    ground: Ground, responses: Responses, sums: Tally, ttft: list[Floats]
+    ground: Ground, responses: Responses, mass: Floats, ttft: list[Floats]
 ) -> dict[str, Floats]:
     found = {}
     for s, service in enumerate(ground.country.services):
         found[f"ttft_ms:{service.name}"] = np.stack([TTFT_MS, ttft[s]])
-        tpot = tpot_counts(ground, responses, s, sums.mass[s])
+        tpot = tpot_counts(responses, s, mass[s])
         found[f"tpot_ms:{service.name}"] = np.stack([TPOT_MS, tpot])
     return found
 

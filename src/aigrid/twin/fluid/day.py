@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import chance, checks, demand, flows, paths, radio, serving, tally
-from aigrid.twin.fluid.decisions import Orchestrator
+from aigrid.twin.fluid.decisions import KEPT, Orchestrator
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.gateways import Gateways
 from aigrid.twin.fluid.ground import Ground
+from aigrid.twin.fluid.mixes import Mixes
 from aigrid.twin.fluid.radio import RadioTables
 from aigrid.twin.fluid.responses import PATHS, Responses, quantile_ms, ttft_counts
 from aigrid.twin.fluid.threads import Threads, parts
@@ -58,7 +59,8 @@ class Day:
     ) -> None:
         count, services = len(ground.network), len(ground.country.services)
         self._ground, self._plan, self._tables = ground, plan, tables
-        self._responses, self._known, self._seed = responses, known, seed
+        self._mixes, self._known, self._seed = Mixes(ground, responses), known, seed
+        self._warm = responses.warm
         self._threads, self._trace = threads, trace
         self.orchestrator = Orchestrator(ground, plan, policy, known, tables, responses, threads)
         self._rates = demand.by_customer(ground.country)
@@ -71,15 +73,17 @@ class Day:
         self._columns = (0,) * ground.reach.shape[1]
         self._arrive = np.zeros((services, count))
         self._good = np.zeros((services, count), np.float32)
+        self._load_seen = np.zeros(count)
         self._tokens = np.array(
             [s.prompt_tokens.mean + s.generated_tokens.mean for s in ground.country.services]
         )
         self._ways = Ways(ground, self._tokens)
         self._gateways = Gateways(ground, responses.turns)
-        self._seen_mass = np.zeros((services, responses.points, 2, PATHS))
-        self.tally = tally.empty(count, services, responses.points, PATHS, ground.country.minutes)
+        points = self._mixes.most_points
+        self._seen_mass = np.zeros((services, points, 2, PATHS))
+        self.tally = tally.empty(count, services, points, PATHS, ground.country.minutes)
         sums = self.tally.busy_sum, self.tally.share_sum, self.tally.tokens_sum
-        self._standing = serving.standing_of(ground, responses, self._tokens)
+        self._standing = serving.standing_of(ground, responses.turns, self._mixes, self._tokens)
         self._outcome = serving.outcome_of(services, count, *sums)
         self._fared = (self.tally.asked, self.tally.answered, self.tally.promised)
 
@@ -95,6 +99,11 @@ class Day:
             on_progress(minute + 1)
         self.tally.in_flight = self._in_line
         return self.tally
+
+    @property
+    def responses(self) -> Responses:
+        """Tables, with those of all mixes that were asked of sites so far."""
+        return self._mixes.responses
 
     @property
     def minute(self) -> tally.Minute:
@@ -152,7 +161,7 @@ class Day:
             checks.in_memory(where, orchestrator.decided.resident)
             checks.allowed(where, orchestrator.decided.resident.T)
             self._trace.add(orchestrator.decided.resident)
-        orchestrator.route(minute, self._outcome.load, is_first=minute == 0)
+        orchestrator.route(minute, self._load_seen, is_first=minute == 0)
         for bits in self._threads.each(folded, orchestrator.decided.weight):
             self._trace.add_folded(bits)
         self._follow()
@@ -215,6 +224,8 @@ class Day:
         before = self._in_line
         pushed = np.array(self._threads.each(self._push, services)).T * MINUTE_S
         self._came, self._refused = np.ascontiguousarray(pushed)
+        if self._is_routed(minute):
+            self._mixes.follow(self._arrive, self._threads)
         self._ways.up[:] = 0.0
         self._given_busy_work[:] = 0.0
         upper = self._ground.levels[-1].start
@@ -250,6 +261,7 @@ class Day:
         found: tuple[float, float, float] = serving.serve(
             rows.start, rows.stop, self._standing, coming, self._outcome, (0,) * len(self._rates)
         )
+        serving.remember(self._load_seen[rows], self._outcome.load[rows], KEPT if minute else 0.0)
         # At once, while what was served is still in the processor's cache.
         where = checks.Where(self._plan.name, minute, self._ground)
         checks.within_compute(where, coming.share, self._outcome.served, rows)
@@ -280,8 +292,8 @@ class Day:
             self._ways.blends[s],
             self._ways.joined[s],
             self._ways.stays[s],
-            self._responses.warm[s],
-            self._responses.kept[s],
+            self._warm[s],
+            self._mixes.kept[s],
             self.tally.mass[s],
             self._good[s],
             (0,) * PATHS,
@@ -315,17 +327,19 @@ class Day:
         if not self._plan.sells_ai:
             self.tally.asked += self._known.requests.rate.sum(axis=0)
             return
-        services = range(len(self._rates))
+        services, responses = range(len(self._rates)), self.responses
         for fared in self._threads.each(self._look_at, services):
             for sums, of_service in zip(self._fared, fared, strict=True):
                 sums += of_service
-        new = self.tally.mass - self._seen_mass
-        counts = sum(
-            self._threads.each(
-                lambda s: ttft_counts(self._ground, self._responses, s, new[s], _EDGES_MS), services
-            )
-        )
-        self._seen_mass[:] = self.tally.mass
+        mass, seen = self.tally.mass, self._seen_mass
+        used = slice(0, responses.points)
+
+        def late(s: int) -> Floats:
+            new = mass[s, used] - seen[s, used]
+            seen[s, used] = mass[s, used]
+            return ttft_counts(self._ground, responses, s, new, _EDGES_MS)
+
+        counts = sum(self._threads.each(late, services))
         self.tally.ttft_p50.append(quantile_ms(_EDGES_MS, np.asarray(counts), 0.5))
         self.tally.ttft_p99.append(quantile_ms(_EDGES_MS, np.asarray(counts), 0.99))
 

@@ -25,6 +25,9 @@ Floats = NDArray[np.float64]
 LARGE = NormalDist().inv_cdf(PROMISED)
 # Weight of a new value in a profile: a half hour a day for a month.
 LEARN_RATE = 0.001
+# What sites and gateways count is averaged over about ten minutes before anything is decided by it:
+# the requests of one tower and minute are few.
+KEPT = 0.9
 MINUTE_S = 60.0
 Rows = list[slice]
 

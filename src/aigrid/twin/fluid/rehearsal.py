@@ -15,7 +15,8 @@ from aigrid.twin.fluid import books, radio
 from aigrid.twin.fluid.day import Day
 from aigrid.twin.fluid.experience import known_of
 from aigrid.twin.fluid.ground import SiteType, ground_of
-from aigrid.twin.fluid.responses import Responses, responses_of
+from aigrid.twin.fluid.responses import Responses
+from aigrid.twin.fluid.tabulate import responses_of
 from aigrid.twin.fluid.tally import Minute, Tally
 from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.fluid.trace import Trace
@@ -137,7 +138,7 @@ def run_policy(
             on_progress(plan.name, done)
 
     sums = day.run(after)
-    outcome = books.outcome_of(plan, ground, times, sums, known.radio)
+    outcome = books.outcome_of(plan, ground, day.responses, sums, known.radio)
     trace.add(np.array(list(outcome.figures().values())))
     return outcome, sums
 

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from aigrid.twin.fluid.ground import TOGETHER, Ground
+from aigrid.twin.fluid.mixes import Mixes
 from aigrid.twin.fluid.responses import (
     FULL_STEPS,
     LOADS,
@@ -21,7 +22,6 @@ from aigrid.twin.fluid.responses import (
     SPEED_LOOKUP,
     SPEED_STEPS,
     SPEEDS,
-    Responses,
 )
 from aigrid.twin.models import turns
 from aigrid.twin.models.blocks import (
@@ -45,7 +45,7 @@ from aigrid.twin.models.blocks import (
     scratch,
     settle,
 )
-from aigrid.twin.models.turns import CELLS, FULL_CELLS
+from aigrid.twin.models.turns import CELLS, FULL_CELLS, Turns
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -71,7 +71,8 @@ class Standing(NamedTuple):
         blocked: (T, S, FULL_CELLS) of `Turns`.
         nodes: of it.
         weights: of it.
-        places: (T, F) of `Responses`.
+        table_of: (N,) int16 tables of `Mixes`, that latencies are read in.
+        places: (K, F) of it.
         speed_lookup: (2, n) speed bin of a speed below `speed_steps[2]`, and of one above.
         speed_steps: steps of a speed of 1 in both, and where they part.
         tokens: (S,) of a request.
@@ -85,6 +86,7 @@ class Standing(NamedTuple):
     blocked: Singles
     nodes: Floats
     weights: Floats
+    table_of: NDArray[np.int16]
     places: NDArray[np.int16]
     speed_lookup: NDArray[np.int16]
     speed_steps: Floats
@@ -139,9 +141,8 @@ class Outcome(NamedTuple):
     tokens_sum: Floats
 
 
-def standing_of(ground: Ground, responses: Responses, tokens: Floats) -> Standing:
+def standing_of(ground: Ground, found: Turns, mixes: Mixes, tokens: Floats) -> Standing:
     """Of a country and its tables; tokens is (S,) of a request."""
-    found = responses.turns
     return Standing(
         ground.compute,
         ground.type_of,
@@ -151,7 +152,8 @@ def standing_of(ground: Ground, responses: Responses, tokens: Floats) -> Standin
         found.blocked,
         found.nodes,
         found.weights,
-        responses.place,
+        mixes.table_of,
+        mixes.place,
         SPEED_LOOKUP,
         SPEED_STEPS,
         tokens,
@@ -168,6 +170,13 @@ def outcome_of(
     point, load = np.zeros(sites, np.int32), np.zeros(sites)
     sums = (busy_sum, share_sum, tokens_sum)
     return Outcome(line, held, running, served, over, turned, awake, point, load, *sums)
+
+
+@njit(**_OPTIONS)
+def remember(seen, load, kept):
+    """Average what was seen, in place: `kept` of it stays."""
+    for row in range(len(seen)):
+        seen[row] = kept * seen[row] + (1.0 - kept) * load[row]
 
 
 @njit(**_OPTIONS)
@@ -359,7 +368,7 @@ def _fit(block, offered, at, row, standing, coming, columns):
 @njit(**_OPTIONS)
 def _close(block, at, row, standing, share, outcome, columns):
     """A site's operating point and its sums of the day; devices busy, and work of full batches."""
-    own, kind = len(columns) * FIELDS, standing.type_of[row]
+    own = len(columns) * FIELDS
     idle, fullest = block[(own + IDLE) * BLOCK + at], block[(own + FULLEST) * BLOCK + at]
     wanted, done = block[(own + WANTED) * BLOCK + at], block[(own + DONE) * BLOCK + at]
     speed = np.float64(block[(own + SPEED) * BLOCK + at])
@@ -373,8 +382,9 @@ def _close(block, at, row, standing, share, outcome, columns):
     steps, lookup = standing.speed_steps, standing.speed_lookup
     fine = 0 if speed < steps[2] else 1
     pace = lookup[fine, min(int(speed * steps[fine]), lookup.shape[1] - 1)]
-    place = standing.places[kind, min(step, standing.places.shape[1] - 1)]
-    outcome.point[row] = (kind * _SPEEDS + pace) * _LOADS + place
+    table = np.int64(standing.table_of[row])
+    place = standing.places[table, min(step, standing.places.shape[1] - 1)]
+    outcome.point[row] = (table * _SPEEDS + pace) * _LOADS + place
     outcome.load[row] = np.float64(wanted) / speed
     full = np.float64(done) * max(compute / TOGETHER, 1.0)
     runs = max(np.float64(_ONE - idle) * share[row] * compute, full)

@@ -10,10 +10,11 @@ for geometric lengths.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln
+from numba import njit
 
 from aigrid.twin.models.queues import Floats
 from aigrid.twin.models.service import Service, ServiceCost, TokenLengths
@@ -21,6 +22,7 @@ from aigrid.twin.models.service import Service, ServiceCost, TokenLengths
 # Prompts are cut into this many equally likely lengths where a distribution is needed.
 _LENGTHS = 48
 _ROUNDS = 40
+_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,8 @@ class Batch:
 
     @property
     def tpot_s(self) -> float:
-        """Mean time per output token: by Little, mean batch over tokens a second."""
-        made = self.rate * self.tokens
-        return self.mean_batch / made if made > 0.0 else float(self.step_s[min(1, self.places)])
+        """Mean time per output token."""
+        return float(tpot_of(self.states, self.places, self.rate * self.tokens, self.step_s))
 
     @property
     def utilisation(self) -> float:
@@ -78,8 +79,9 @@ class Batch:
         return self.prefill_busy + self.busy * (1.0 - self.prefill_busy)
 
 
+@functools.lru_cache(maxsize=256)
 def prefill_samples_s(cost: ServiceCost, prompt: TokenLengths, spared: float = 0.0) -> Floats:
-    """Prefill times on a whole device of equally likely prompts: (48,) seconds.
+    """Prefill times on a whole device of equally likely prompts: (48,) seconds, increasing.
 
     Args:
         cost: of the service.
@@ -89,6 +91,7 @@ def prefill_samples_s(cost: ServiceCost, prompt: TokenLengths, spared: float = 0
     middle = (np.arange(_LENGTHS) + 0.5) / _LENGTHS
     tokens = prompt.at(middle) * (1.0 - spared)
     samples: Floats = cost.prefill_fixed_s + cost.prefill_s_per_token * tokens
+    samples.setflags(write=False)
     return samples
 
 
@@ -121,18 +124,18 @@ def batch(
     prefill = float(prefill_samples_s(cost, service.prompt_tokens, spared).mean()) / share
     tokens = service.generated_tokens.mean if service.decodes else 1.0
     line = int(queue_limit * cost.places)
-    low, high = 0.0, min(rate, 0.999 * max(1.0 - other_prefill, 0.001) / prefill)
-    let_in = high
-    states: Floats = np.ones(1)
-    # What is let in grows with the decode capacity that prefill leaves, and shrinks it: bisect.
-    for _ in range(_ROUNDS):
-        stretch = 1.0 / (share * turn * max(1.0 - other_prefill - let_in * prefill, 1e-9))
-        states = _equilibrium(cost, tokens, stretch, rate, line)
-        passed = rate * (1.0 - states[-1])
-        if abs(passed - let_in) <= 1e-9 * max(rate, 1e-12):
-            break
-        low, high = (let_in, high) if passed > let_in else (low, let_in)
-        let_in = 0.5 * (low + high)
+    states = np.ones(cost.places + line + 1)
+    let_in = let_in_of(
+        cost.places,
+        cost.step_fixed_s,
+        cost.step_sequence_s,
+        tokens,
+        rate,
+        prefill,
+        share * turn,
+        other_prefill,
+        states,
+    )
     busy = other_prefill + let_in * prefill
     step = _steps(cost) / (share * turn * max(1.0 - busy, 1e-9))
     blocked = max(1.0 - let_in / rate, 0.0) if rate > 0.0 else 0.0
@@ -175,13 +178,63 @@ def alone_states(cost: ServiceCost, alone: float, load: float, line: int) -> Flo
 def _equilibrium(
     cost: ServiceCost, tokens: float, stretch: float, rate: float, line: int
 ) -> Floats:
-    count = np.minimum(np.arange(1, cost.places + line + 1), cost.places)
-    death = count / (tokens * _steps(cost)[count] * stretch)
-    # In logarithms: products over hundreds of states leave the range of floats.
-    weight = np.concatenate(([0.0], np.cumsum(np.log(max(rate, 1e-300) / death))))
-    states: Floats = np.exp(weight - weight.max())
-    states /= states.sum()
+    states = np.ones(cost.places + line + 1)
+    _settle(cost.places, cost.step_fixed_s, cost.step_sequence_s, tokens * stretch, rate, states)
     return states
+
+
+@njit(**_OPTIONS)
+def _settle(places, fixed_s, sequence_s, tokens, rate, states):  # type: ignore[no-untyped-def]
+    """Fill `states` with the probabilities of a birth and death, with `tokens` at such steps."""
+    weight, total = 1.0, 1.0
+    states[0] = 1.0
+    for n in range(1, len(states)):
+        size = min(n, places)
+        weight *= max(rate, 1e-300) * tokens * (fixed_s + size * sequence_s) / size
+        # Products over hundreds of states leave the range of floats.
+        if weight > 1e100:
+            for i in range(n):
+                states[i] *= 1e-100
+            total *= 1e-100
+            weight *= 1e-100
+        states[n] = weight
+        total += weight
+    states /= total
+
+
+@njit(**_OPTIONS)
+def tpot_of(states, places, made, step_s):  # type: ignore[no-untyped-def]
+    """Mean time per output token: by Little, mean batch over tokens a second."""
+    if made <= 0.0:
+        return step_s[min(1, places)]
+    mean = 0.0
+    for n in range(len(states)):
+        mean += states[n] * min(n, places)
+    return mean / made
+
+
+@njit(**_OPTIONS)
+def let_in_of(  # type: ignore[no-untyped-def]
+    places, fixed_s, sequence_s, tokens, rate, prefill, speed, other_prefill, states
+):
+    """Requests a second that get in, with the states that they make.
+
+    What is let in grows with the decode capacity that prefill leaves, and shrinks it: bisect.
+    """
+    low, high = 0.0, min(rate, 0.999 * max(1.0 - other_prefill, 0.001) / prefill)
+    let_in = high
+    for _ in range(_ROUNDS):
+        stretch = tokens / (speed * max(1.0 - other_prefill - let_in * prefill, 1e-9))
+        _settle(places, fixed_s, sequence_s, stretch, rate, states)
+        passed = rate * (1.0 - states[-1])
+        if abs(passed - let_in) <= 1e-9 * max(rate, 1e-12):
+            break
+        if passed > let_in:
+            low = let_in
+        else:
+            high = let_in
+        let_in = 0.5 * (low + high)
+    return let_in
 
 
 def place_wait_cdf(state: Batch, at_s: Floats) -> Floats:
@@ -195,13 +248,26 @@ def place_wait_cdf(state: Batch, at_s: Floats) -> Floats:
         at_s: times, any shape.
     """
     times = np.asarray(at_s, np.float64)
-    over = state.states[state.places : -1]
     passed = max(float(state.states[:-1].sum()), 1e-300)
-    # Waiting for more than j completions is having seen j or fewer of a Poisson process, so the sum
-    # over j and completions is one over completions, with the line's tail as its weights.
-    tail = np.cumsum(over[::-1])[::-1] / passed
-    seen = np.arange(len(tail))
-    expected = np.maximum(state.full_rate * times, 1e-300)[..., None]
-    late = np.exp(seen * np.log(expected) - expected - gammaln(seen + 1.0)) @ tail
-    cdf: Floats = np.where(times >= 0.0, np.clip(1.0 - late, 0.0, 1.0), 0.0)
-    return cdf
+    tail = np.cumsum(state.states[state.places : -1][::-1])[::-1] / passed
+    late = [in_line(state.full_rate * at, tail) for at in np.maximum(times, 0.0).ravel()]
+    cdf: Floats = np.where(times >= 0.0, 1.0 - np.reshape(late, times.shape), 0.0)
+    return np.clip(cdf, 0.0, 1.0)
+
+
+@njit(**_OPTIONS)
+def in_line(expected, tail):  # type: ignore[no-untyped-def]
+    """P(still in line) of who comes, when a full batch would have completed so many.
+
+    Waiting for more than j completions is having seen j or fewer of a Poisson process, so the sum
+    over j in line and completions is one over completions, with the line's tail as its weights.
+    """
+    # In two parts: exp(-expected) alone may be too small for a float.
+    half = np.exp(-0.5 * expected)
+    total, some = 0.0, half
+    for j in range(len(tail)):
+        total += some * tail[j]
+        some *= expected / (j + 1.0)
+        if some > 1e200:
+            some, total, half = some * half, total * half, 1.0
+    return total * half

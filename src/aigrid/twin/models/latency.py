@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from scipy.special import gammainc
 
-from aigrid.twin.models.batches import Batch, batch, place_wait_cdf, prefill_samples_s
-from aigrid.twin.models.queues import Floats, Stream, merged, mg1_wait_cdf, stream_of
+from aigrid.twin.models.batches import Batch, prefill_samples_s
+from aigrid.twin.models.first_token import latencies, pace_cdf
+from aigrid.twin.models.gammas import gamma_table
+from aigrid.twin.models.queues import Floats, Stream
 from aigrid.twin.models.service import Service, ServiceCost
-
-_GRID = 256
-_WAITS = 24
-_POINTS = 64
 
 
 def ttft_cdf(
@@ -50,25 +49,70 @@ def ttft_cdf(
     Returns:
         (E,) probability that a request that is let in has its first token by each edge.
     """
-    own = prefill_samples_s(cost, service.prompt_tokens, spared) / share
     outside = Stream(0.0, 0.0, 0.0, 0.0) if others is None else stretched(others, share)
-    state = batch(
+    at_s = np.concatenate(([0.0], np.asarray(edges_ms, np.float64) / 1e3))
+    first, _ = latencies_of(
         cost,
         service,
         share,
-        load * share / cost.work_s,
+        np.array([load * share / cost.work_s]),
+        at_s,
         queue_limit=queue_limit,
-        spared=spared,
-        other_prefill=min(outside.busy, 0.99),
-        turn=turn,
+        spared=(spared,),
+        others=[outside],
+        turn=np.array([turn]),
     )
-    prefills = merged([stream_of(state.rate, own), outside])
-    # The step itself, without the prefills that interrupt it: those are counted below.
-    step = state.tpot_s * max(1.0 - prefills.busy, 0.0)
-    grid = _grid_s(state, prefills, float(own.min()) + step)
-    started = _overtaken_cdf(prefills, _until_step_s(prefills, own + step, grid), grid)
-    cdf: Floats = _after_place_cdf(state, started, grid, np.asarray(edges_ms, np.float64) / 1e3)
-    return cdf
+    found: Floats = first[0, 0, 1:]
+    return found
+
+
+def latencies_of(
+    cost: ServiceCost,
+    service: Service,
+    share: float,
+    rate: Floats,
+    at_s: Floats,
+    *,
+    queue_limit: float,
+    spared: Sequence[float],
+    others: Sequence[Stream],
+    turn: Floats,
+) -> tuple[Floats, Floats]:
+    """Both distributions in several states at once, as `ttft_cdf` and `tpot_cdf` say.
+
+    Args:
+        cost: of the service, with one place or more.
+        service: its lengths.
+        share: of a device.
+        rate: (L,) requests a second that come.
+        at_s: (E,) times, increasing from 0.
+        queue_limit: line, as a multiple of the places.
+        spared: (Q,) parts of every prompt that are in the cache already.
+        others: (L,) prefills of other services, on this share.
+        turn: (L,) part of the decode time that the service has while it decodes.
+
+    Returns:
+        (Q, L, E) of time to first token and (L, E) of time per output token, the latter with the
+        last of `spared`.
+    """
+    first, pace = np.zeros((len(spared), len(rate), len(at_s))), np.zeros((len(rate), len(at_s)))
+    own = np.stack([prefill_samples_s(cost, service.prompt_tokens, part) for part in spared])
+    latencies(
+        gamma_table(),
+        cost.places,
+        int(queue_limit * cost.places),
+        cost.step_fixed_s,
+        cost.step_sequence_s,
+        service.generated_tokens.mean if service.decodes else 1.0,
+        own / share,
+        rate,
+        share * turn,
+        np.array([(one.rate, one.mean_s, one.square_s2, one.cube_s3) for one in others]),
+        at_s,
+        first,
+        pace,
+    )
+    return first, pace
 
 
 def stretched(stream: Stream, share: float) -> Stream:
@@ -81,73 +125,13 @@ def stretched(stream: Stream, share: float) -> Stream:
     )
 
 
-def _grid_s(state: Batch, prefills: Stream, shortest_s: float) -> Floats:
-    longest = 4.0 * (len(state.states) / state.full_rate + 100.0 * prefills.mean_s)
-    return np.concatenate(([0.0], np.geomspace(0.1 * shortest_s, longest, _GRID)))
-
-
-def _until_step_s(prefills: Stream, own_s: Floats, grid: Floats) -> Floats:
-    """Wait for earlier prefills and own work, as equally likely sums: (_POINTS,) seconds."""
-    waited = mg1_wait_cdf(prefills, grid)
-    chance = (np.arange(_WAITS) + 0.5) / _WAITS
-    wait = np.interp(waited[0] + (1.0 - waited[0]) * chance, waited, grid)
-    sums = np.concatenate((own_s, (own_s[:, None] + wait[None, :]).ravel()))
-    weight = np.concatenate(
-        (np.full(len(own_s), waited[0]), np.full(len(own_s) * _WAITS, (1.0 - waited[0]) / _WAITS))
-    )
-    order = np.argsort(sums, kind="stable")
-    reached = np.cumsum(weight[order]) - weight[order] / 2.0
-    middle = (np.arange(_POINTS) + 0.5) / _POINTS
-    points: Floats = np.interp(middle, reached / weight.sum(), sums[order])
-    return points
-
-
-def _overtaken_cdf(prefills: Stream, work_s: Floats, grid: Floats) -> Floats:
-    """P(first token <= t) on the grid, where prefills that come later go before the first step.
-
-    Work of x is interrupted by Poisson many busy periods of prefill, each with mean m / (1 - rho)
-    and second moment m2 / (1 - rho)^3 (a delay cycle: Kleinrock I, 5.9 and II, 3.3). None come with
-    probability exp(-lambda x); what the others add is taken as gamma distributed.
-    """
-    left = max(1.0 - prefills.busy, 1e-3)
-    none = np.exp(-prefills.rate * work_s)
-    some = np.maximum(1.0 - none, 1e-300)
-    count = prefills.rate * work_s
-    mean = count * prefills.mean_s / left
-    square = count * prefills.square_s2 / left**3 + mean * mean
-    mean, square = np.maximum(mean / some, 1e-12), square / some
-    spread = np.maximum(square - mean * mean, 1e-6 * mean * mean)
-    after = np.maximum(grid[:, None] - work_s[None, :], 0.0)
-    late = gammainc(mean * mean / spread, after * (mean / spread))
-    here = grid[:, None] >= work_s[None, :]
-    cdf: Floats = (here * none + some * late).mean(axis=1)
-    return cdf
-
-
-def _after_place_cdf(state: Batch, started: Floats, grid: Floats, at_s: Floats) -> Floats:
-    """P(wait for a place + what follows <= t); both as columns over the grid."""
-    place = place_wait_cdf(state, grid)
-    at_once = float(place[0])
-    cdf: Floats = at_once * np.interp(at_s, grid, started, left=0.0)
-    if at_once < 1.0 - 1e-6:
-        # Those who wait, as equally likely waits.
-        chance = (np.arange(_WAITS) + 0.5) / _WAITS
-        waits = np.interp(at_once + (1.0 - at_once) * chance, place, grid)
-        late = np.interp(at_s[:, None] - waits[None, :], grid, started, left=0.0)
-        cdf = cdf + (1.0 - at_once) * late.mean(axis=1)
-    return cdf
-
-
 def tpot_cdf(state: Batch, edges_ms: Floats) -> Floats:
     """Distribution of a request's time per output token: (E,) for increasing edges.
 
     That of the step that a token sees. A request of many tokens sees a mean of steps, so its own
     distribution is no wider than this one.
     """
-    seen = state.decoding * np.arange(state.places + 1) / np.maximum(state.step_s, 1e-300)
-    if seen.sum() <= 0.0:
-        seen = np.zeros(state.places + 1)
-        seen[min(1, state.places)] = 1.0
-    below = state.step_s[None, :] * 1e3 <= np.asarray(edges_ms)[:, None]
-    cdf: Floats = (below * (seen / seen.sum())).sum(axis=1)
+    cdf = np.zeros(len(edges_ms))
+    at_s = np.asarray(edges_ms, np.float64) / 1e3
+    pace_cdf(state.states, state.places, state.step_s, at_s, cdf)
     return cdf

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.special import gammainc
 
@@ -105,12 +106,22 @@ def stream_of(rate: float, samples_s: Floats) -> Stream:
     )
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def mg1_wait_moments(rate, mean_s, square_s2, cube_s3):  # type: ignore[no-untyped-def]
+    """E[W] and E[W^2] of an M/G/1 queue, first come first served, with rho below 1.
+
+    Takacs (Kleinrock I, problem 5.9): E[W^2] = 2 E[W]^2 + lambda E[S^3] / (3 (1 - rho)).
+    """
+    left = 1.0 - rate * mean_s
+    mean = rate * square_s2 / (2.0 * left)
+    return mean, 2.0 * mean * mean + rate * cube_s3 / (3.0 * left)
+
+
 def mg1_wait_cdf(stream: Stream, at_s: Floats) -> Floats:
     """P(wait <= t) in an M/G/1 queue, first come first served.
 
     Nobody waits with probability 1 - rho. The wait of the others is taken as gamma distributed,
-    with the first two moments of Takacs (Kleinrock I, problem 5.9):
-    E[W^2] = 2 E[W]^2 + lambda E[S^3] / (3 (1 - rho)). Exact for exponential service (the gamma is
+    with the first two moments of `mg1_wait_moments`. Exact for exponential service (the gamma is
     then exponential). Good where service times vary about as much as that or less; a few jobs that
     are far longer than all others make a step that it smooths.
 
@@ -124,8 +135,7 @@ def mg1_wait_cdf(stream: Stream, at_s: Floats) -> Floats:
         return np.zeros_like(times)
     if busy <= 0.0:
         return np.where(times >= 0.0, 1.0, 0.0)
-    mean = mg1_wait_s(stream.rate, stream.mean_s, stream.square_s2)
-    square = 2.0 * mean * mean + stream.rate * stream.cube_s3 / (3.0 * (1.0 - busy))
+    mean, square = mg1_wait_moments(stream.rate, stream.mean_s, stream.square_s2, stream.cube_s3)
     mean_waiting, square_waiting = mean / busy, square / busy
     variance = max(square_waiting - mean_waiting * mean_waiting, 1e-12 * square_waiting)
     shape, scale = mean_waiting * mean_waiting / variance, variance / mean_waiting

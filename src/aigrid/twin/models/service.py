@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@functools.lru_cache(maxsize=256)
+def _mean(quantiles: tuple[float, ...]) -> float:
+    q = np.asarray(quantiles)
+    return float((q[1:] + q[:-1]).mean() / 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +28,7 @@ class TokenLengths:
     @property
     def mean(self) -> float:
         """Mean token count, exactly, of the piecewise linear quantile function."""
-        q = np.asarray(self.quantiles)
-        return float((q[1:] + q[:-1]).mean() / 2.0)
+        return _mean(self.quantiles)
 
     @property
     def mean_square(self) -> float:

@@ -21,15 +21,14 @@ from aigrid.twin.fluid.ground import Ground, SiteType, ground_of
 from aigrid.twin.fluid.responses import (
     COLD,
     LOADS,
-    OCTAVES,
     PARTS,
     PATHS,
     SLOWEST,
     SPEEDS,
     WARM,
     Responses,
-    responses_of,
 )
+from aigrid.twin.fluid.tabulate import responses_of
 from aigrid.twin.models.device import Device
 from aigrid.twin.policies import plan_of
 
@@ -194,8 +193,8 @@ def _samples(rows: list[tuple[int, int, int]]) -> Network:
 def speed_bin(speed: Floats | float) -> NDArray[np.int64]:
     """Row of `SPEEDS` for speeds in devices."""
     octaves = np.log2(np.maximum(speed, 1e-9)) - SLOWEST
-    bins: NDArray[np.int64] = np.floor(octaves * PARTS).astype(np.int64)
-    return np.clip(bins, 0, OCTAVES * PARTS - 1)
+    bins: NDArray[np.int64] = np.rint(octaves * PARTS).astype(np.int64)
+    return np.clip(bins, 0, len(SPEEDS) - 1)
 
 
 def options_of(

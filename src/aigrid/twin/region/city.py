@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import chance, checks, demand, radio, tally
-from aigrid.twin.fluid.decisions import Orchestrator
+from aigrid.twin.fluid.decisions import KEPT, Orchestrator
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.ground import Ground
 from aigrid.twin.fluid.radio import RadioTables
@@ -26,9 +26,6 @@ from aigrid.twin.region.ledger import Ledger
 from aigrid.twin.region.standing import world_of
 
 Floats = NDArray[np.float64]
-# What gateways count is averaged over about ten minutes before anything is decided by it: the
-# requests of one tower and minute are few.
-KEPT = 0.9
 
 
 class City:

@@ -14,7 +14,7 @@ from aigrid.twin.fluid import books, radio
 from aigrid.twin.fluid.experience import known_of
 from aigrid.twin.fluid.ground import ground_of
 from aigrid.twin.fluid.rehearsal import GUARD_S, Tabulated, _middles, peak_rss_mb, policy_of
-from aigrid.twin.fluid.responses import responses_of
+from aigrid.twin.fluid.tabulate import responses_of
 from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.fluid.trace import Trace
 from aigrid.twin.outcome import PolicyOutcome
