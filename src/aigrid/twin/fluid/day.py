@@ -115,19 +115,30 @@ class Day:
 
     def _minute(self, minute: int) -> None:
         began = time.perf_counter()
-        self._decide_shares(minute)
-        shared = self._lap("guard", began)
-        self._route(minute)
-        routed = self._lap("routing", shared)
-        self._happen(minute)
-        happened = self._lap("radio and demand", routed)
+        if self._plan.sells_ai:
+            self.orchestrator.load_on()
+        keep, happen = partial(self._keep_radio, minute), self._happening(minute)
+        if self._is_decided(minute):
+            bits = self._threads.each(keep, self._rows)
+            kept = self._lap("radio and demand", began)
+            self._route(minute)
+            began = self._lap("routing", kept)
+            sums = self._threads.each(happen, self._rows)
+        else:
+            # Rows know nothing of each other here: they are taken through at once.
+            found = self._threads.each(lambda rows: (keep(rows), happen(rows)), self._rows)
+            bits, sums = [one for one, _ in found], [one for _, one in found]
+        for one in bits:
+            self._trace.add_folded(one)
+        self._used_missed = np.array(sums).sum(axis=0)
+        happened = self._lap("radio and demand", began)
         if self._plan.sells_ai:
             self._flow(minute)
         else:
             self._refuse_all()
         flowed = self._lap("flows", happened)
         self._add_up(minute)
-        self.orchestrator.learn(minute, self._is_routed(minute))
+        self.orchestrator.learned(minute, self._is_routed(minute))
         self._lap("figures and checks", flowed)
 
     def _lap(self, phase: str, began: float) -> float:
@@ -138,52 +149,50 @@ class Day:
     def _is_routed(self, minute: int) -> bool:
         return minute % self._ground.country.route_period_min == 0
 
-    def _decide_shares(self, minute: int) -> None:
-        self.orchestrator.shares(minute)
+    def _is_placed(self, minute: int) -> bool:
+        return minute % self._ground.country.place_period_min == 0
+
+    def _is_decided(self, minute: int) -> bool:
+        """Where services stand, or by which routes they are reached, is decided anew."""
+        is_due = self._is_placed(minute) or self._is_routed(minute)
+        return is_due and self._plan.sells_ai
+
+    def _keep_radio(self, minute: int, rows: slice) -> int:
+        """Set the shares of a minute, and check them; all of them in 64 bits."""
+        self.orchestrator.guard(minute, rows)
         decided = self.orchestrator.decided
         where = checks.Where(self._plan.name, minute, self._ground)
-        check = partial(checks.radio_first, where, decided.share, decided.need, decided.blocked)
-        self._threads.each(check, self._rows)
-        self._trace.add(decided.share)
+        checks.radio_first(where, decided.share, decided.need, decided.blocked, rows)
+        return folded(decided.share[rows])
 
     def _route(self, minute: int) -> None:
         country, orchestrator = self._ground.country, self.orchestrator
-        if not self._plan.sells_ai:
-            return
-        orchestrator.load_on()
-        is_placed = minute % country.place_period_min == 0
-        if not (is_placed or self._is_routed(minute)):
-            return
         orchestrator.expect(minute, country.route_period_min)
-        if is_placed:
+        if self._is_placed(minute):
             orchestrator.place(is_first=minute == 0)
             where = checks.Where(self._plan.name, minute, self._ground)
             checks.in_memory(where, orchestrator.decided.resident)
             checks.allowed(where, orchestrator.decided.resident.T)
             self._trace.add(orchestrator.decided.resident)
-        orchestrator.route(minute, self._load_seen, is_first=minute == 0)
-        for bits in self._threads.each(folded, orchestrator.decided.weight):
-            self._trace.add_folded(bits)
-        self._follow()
+        decided, is_first = orchestrator.decided, minute == 0
+        hold = partial(
+            self._gateways.hold, decided.share, self._arrive, self._outcome.running, decided.ready
+        )
+        self._threads.each(hold, self._rows)
+        for bits in orchestrator.route(minute, self._load_seen, is_first, self._follow):
+            self._trace.add_folded(bits or 0)
+        self._ways.congest()
         self.tally.series["link_load_max"][minute:] = self._ways.link_load_max
 
-    def _follow(self) -> None:
-        """Gateways send by the new weights; requests take other ways."""
-        decided = self.orchestrator.decided
-        self._gateways.follow(
-            decided.weight,
-            decided.expected,
-            decided.share,
-            self._arrive,
-            self._outcome.running,
-            decided.ready,
-            self._threads,
-        )
-        sent, only = self._gateways.sent, self._gateways.only
-        self._ways.follow(sent, only, decided.expected, self._threads)
+    def _follow(self, s: int) -> int:
+        """Gateways send a service's requests by its new weights; all of these in 64 bits."""
+        weight, expected = self.orchestrator.decided.weight[s], self.orchestrator.decided.expected
+        self._gateways.follow(s, weight, expected[s])
+        self._ways.follow(s, self._gateways.sent[s], self._gateways.only[s], expected[s])
+        return folded(weight)
 
-    def _happen(self, minute: int) -> None:
-        """Load and demand of this minute; what was decided cannot know them."""
+    def _happening(self, minute: int) -> Callable[[slice], tuple[float, float]]:
+        """Load and demand of this minute, by rows; what was decided cannot know them."""
         ground, known = self._ground, self._known
         share, memory = self.orchestrator.decided.share, ground.country.radio.memory
         start = chance.key(self._seed, chance.RADIO, minute)
@@ -192,7 +201,7 @@ class Day:
             chance.key(self._seed, chance.BURSTS, minute),
         )
 
-        def both(rows: slice) -> tuple[float, float]:
+        def happen(rows: slice) -> tuple[float, float]:
             sums = radio.minute_of_radio(
                 ground, self._tables, known.radio, share, minute, start, memory, rows
             )
@@ -206,10 +215,10 @@ class Day:
                 demand.MEMORY,
                 rows,
             )
-
+            self.orchestrator.learn_load(minute, rows)
             return sums
 
-        self._used_missed = np.array(self._threads.each(both, self._rows)).sum(axis=0)
+        return happen
 
     def _refuse_all(self) -> None:
         came = self._known.requests.rate.sum(axis=1) * MINUTE_S
@@ -233,7 +242,7 @@ class Day:
         for level in reversed(self._ground.levels):
             sums = self._threads.each(partial(self._serve, minute), parts(level))
             self._given_busy_work += np.array(sums).sum(axis=0)
-            self._up(level)
+            self._refused += self._threads.each(partial(self._up, rows=level), services)
         self._threads.each(lambda s: self._ways.join(s, came_there[s]), services)
         good, served, self._in_line = np.array(self._threads.each(self._account, services)).T
         where = checks.Where(self._plan.name, minute, self._ground)
@@ -267,19 +276,19 @@ class Day:
         checks.within_compute(where, coming.share, self._outcome.served, rows)
         return found
 
-    def _up(self, rows: slice) -> None:
+    def _up(self, s: int, rows: slice) -> float:
         outcome, ways = self._outcome, self._ways
-        flows.go_up(
+        refused = flows.go_up(
             rows.start,
             rows.stop,
-            outcome.over,
+            outcome.over[s],
             outcome.turned,
             self._ground.above,
             ways.up_bin,
-            self._arrive,
-            ways.up,
-            self._refused,
+            self._arrive[s],
+            ways.up[s],
         )
+        return float(refused)
 
     def _account(self, s: int) -> tuple[float, float, float]:
         outcome = self._outcome

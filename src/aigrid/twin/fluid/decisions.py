@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,7 @@ LEARN_RATE = 0.001
 KEPT = 0.9
 MINUTE_S = 60.0
 Rows = list[slice]
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -83,7 +86,6 @@ class Orchestrator:
         count, services = len(ground.network), len(ground.country.services)
         self._ground, self._plan, self._policy, self._known = ground, plan, policy, known
         self._tables, self._responses, self._threads = tables, responses, threads
-        self._fixed = radio.need_at_peak(ground, tables)
         self._slot_need = np.zeros(count)
         self._least = np.zeros(count)
         self._work_s = ground.by_site(ground.work_s)
@@ -98,10 +100,13 @@ class Orchestrator:
         self._site_ms = np.zeros((services, count))
         self._idle = [np.zeros(ground.reach.shape, np.float32) for _ in range(services)]
         self._work = [pour.work_of(count, count, ground.reach.shape[1]) for _ in range(services)]
+        fixed = plan.shares == FIXED
+        need = radio.need_at_peak(ground, tables) if fixed else np.zeros(count)
+        left = np.clip(1.0 - need / np.maximum(ground.compute, 1e-9), 0.0, 1.0)
         no_radio = ~ground.has_radio & ground.sells
         self.decided = Decided(
-            share=no_radio.astype(np.float64),
-            need=np.zeros(count),
+            share=np.where(ground.has_radio & fixed, left, no_radio.astype(np.float64)),
+            need=need,
             blocked=np.zeros(count, np.bool_),
             resident=np.zeros((count, services), np.bool_),
             loading_s=np.zeros((services, count), np.float32),
@@ -112,16 +117,12 @@ class Orchestrator:
 
     def shares(self, minute: int) -> None:
         """Set the shares of a minute from what was measured in the one before."""
-        decided, ground = self.decided, self._ground
-        if self._plan.shares == FIXED:
-            decided.need = self._fixed
-            left = 1.0 - self._fixed / np.maximum(ground.compute, 1e-9)
-            decided.share = np.where(ground.has_radio, np.clip(left, 0.0, 1.0), decided.share)
+        self._threads.each(partial(self.guard, minute), self._rows)
+
+    def guard(self, minute: int, rows: slice) -> None:
+        """The same for some rows."""
         if self._plan.shares != GUARD or not self._plan.sells_ai:
             return
-        self._threads.each(partial(self._guard, minute), self._rows)
-
-    def _guard(self, minute: int, rows: slice) -> None:
         decided, ground, known = self.decided, self._ground, self._known
         load = known.load
         profile = DailyProfile(load.mean[rows], load.spread[rows], load.seen)
@@ -146,22 +147,24 @@ class Orchestrator:
 
     def learn(self, minute: int, of_demand: bool) -> None:
         """Take what a minute showed into the profiles."""
+        self._threads.each(partial(self.learn_load, minute), self._rows)
+        self.learned(minute, of_demand)
+
+    def learn_load(self, minute: int, rows: slice) -> None:
+        """The radio's load of some rows; `learned` says when all rows have been."""
+        if self._plan.shares == GUARD and self._plan.sells_ai:
+            _learn_rows(self._known.load, minute, self._known.radio.seen, rows)
+
+    def learned(self, minute: int, of_demand: bool) -> None:
+        """The load of a minute is learned; its demand is now, if wanted."""
         known = self._known
         if self._plan.shares == GUARD and self._plan.sells_ai:
-            self._learn(known.load, minute, known.radio.seen, self._rows)
+            _count(known.load, minute)
         if of_demand:
-            rate = known.requests.rate
-            self._learn(known.demand, minute, rate.reshape(-1), self._by_service(rate))
-
-    def _learn(self, profile: DailyProfile, minute: int, value: Floats, parts: Rows) -> None:
-        """Every part counts with the same number of values seen, which goes up once."""
-
-        def one(rows: slice) -> DailyProfile:
-            part = DailyProfile(profile.mean[rows], profile.spread[rows], profile.seen.copy())
-            forecast.learn(part, minute, value[rows], LEARN_RATE)
-            return part
-
-        profile.seen[:] = self._threads.each(one, parts)[-1].seen
+            rate = known.requests.rate.reshape(-1)
+            learn = partial(_learn_rows, known.demand, minute, rate)
+            self._threads.each(learn, self._by_service(known.requests.rate))
+            _count(known.demand, minute)
 
     def _by_service(self, values: Floats) -> Rows:
         services, sites = values.shape
@@ -217,13 +220,23 @@ class Orchestrator:
         decided.ready = np.where(decided.resident.T, part, 0.0).astype(np.float32)
         self._is_loading = bool(decided.loading_s.any())
 
-    def route(self, minute: int, load: Floats, is_first: bool) -> None:
+    def route(
+        self,
+        minute: int,
+        load: Floats,
+        is_first: bool,
+        after: Callable[[int], Result | None] = lambda _: None,
+    ) -> list[Result | None]:
         """Weigh all candidates anew.
 
         Args:
             minute: from which on they hold.
             load: (N,) of each site, offered over possible, as seen last.
             is_first: there are no weights yet that would damp the new ones.
+            after: what to do with a service once its weights are there, in the same thread.
+
+        Returns:
+            what that gave, for each service.
         """
         decided, ground = self.decided, self._ground
         compute = ground.compute * decided.share
@@ -236,11 +249,12 @@ class Orchestrator:
             spare = self._spare[:, rows].T
             fill.split(self._policy, compute[rows], asked, work_s, serving, spare)
 
-        def weigh(s: int) -> NDArray[np.float32]:
-            return self._weigh(s, self._spare[s], compute, load, is_first)
+        def weigh(s: int) -> Result | None:
+            decided.weight[s] = self._weigh(s, self._spare[s], compute, load, is_first)
+            return after(s)
 
         self._threads.each(split, self._rows)
-        decided.weight = self._threads.each(weigh, range(len(self._spare)))
+        return self._threads.each(weigh, range(len(self._spare)))
 
     def _least_share(self, minute: int, rows: slice) -> Floats:
         """Shares of `rows` to count on until routes are weighed again."""
@@ -306,3 +320,15 @@ class Orchestrator:
             out,
             self._work[s],
         )
+
+
+def _learn_rows(profile: DailyProfile, minute: int, value: Floats, rows: slice) -> None:
+    """Every part counts with the same number of values seen; `_count` puts it up once."""
+    part = DailyProfile(profile.mean[rows], profile.spread[rows], profile.seen.copy())
+    forecast.learn(part, minute, value[rows], LEARN_RATE)
+
+
+def _count(profile: DailyProfile, minute: int) -> None:
+    none = slice(0, 0)
+    part = DailyProfile(profile.mean[none], profile.spread[none], profile.seen)
+    forecast.learn(part, minute, np.zeros(0), LEARN_RATE)

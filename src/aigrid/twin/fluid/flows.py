@@ -77,28 +77,30 @@ def push(target, several, rate, arrive, columns):
 
 
 @njit(**_OPTIONS)
-def go_up(first, last, over, turned, above, way_bin, arrive, up_paths, refused):
+def go_up(first, last, over, turned, above, way_bin, arrive, up_paths):
     """Hand what `first` to `last` refused to the site above each; without one it is refused.
 
     Args:
         first: row.
         last: row after the last.
-        over: (S, N) requests.
-        turned: (N,) int8, 0 where a site refused none.
+        over: (N,) requests of one service.
+        turned: (N,) int8, 0 where a site refused none of any service.
         above: (N,) row, -1 for none.
         way_bin: (N,) path bin of the way up.
-        arrive: (S, N) requests a second, added to.
-        up_paths: (S, U, P) requests a second that come up by path, added to.
-        refused: (S,) requests that nobody took, added to.
+        arrive: (N,) requests a second, added to.
+        up_paths: (U, P) requests a second that come up by path, added to.
+
+    Returns:
+        requests that nobody took.
     """
+    refused = 0.0
     for row in range(first, last):
-        if turned[row] == 0:
+        if turned[row] == 0 or over[row] <= 0.0:
             continue
         site = above[row]
-        for s in range(len(over)):
-            some = over[s, row]
-            if some > 0.0 and site < 0:
-                refused[s] += some
-            elif some > 0.0:
-                arrive[s, site] += some / MINUTE_S
-                up_paths[s, site, way_bin[row]] += some / MINUTE_S
+        if site < 0:
+            refused += over[row]
+        else:
+            arrive[site] += over[row] / MINUTE_S
+            up_paths[site, way_bin[row]] += over[row] / MINUTE_S
+    return refused

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from aigrid.control import admit, compiled
 from aigrid.twin.fluid import sites
 from aigrid.twin.fluid.ground import TOGETHER, Ground
-from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.models.turns import Turns
 from aigrid.twin.sources import digest
 
@@ -54,60 +53,51 @@ class Gateways:
         self.only = np.full((services, len(ground.network)), -1, np.int8)
         self._hold_s = np.zeros((services, len(ground.network)))
 
-    def follow(
+    def hold(
         self,
-        weight: Weights,
-        expected: Floats,
         given: Floats,
         arrive: Floats,
         running: NDArray[np.float32],
         ready: NDArray[np.float32],
-        threads: Threads,
+        rows: slice,
     ) -> None:
-        """Take new weights in.
+        """See how long requests are open at the sites of `rows`, before weights are followed.
 
         Args:
-            weight: (S, N, K) of the routing table.
-            expected: (S, N) requests a second of each origin.
             given: (N,) of compute that AI has.
             arrive: (S, N) requests a second at each site, as seen last.
             running: (S, N) part of the time that each service decodes there.
             ready: (S, N) above 0 where it is loaded.
-            threads: to share work.
+            rows: contiguous.
         """
-        ground, turns = self._ground, self._turns
+        sites.hold(
+            rows.start,
+            rows.stop,
+            given,
+            self._ground.compute,
+            self._ground.type_of,
+            TOGETHER,
+            arrive,
+            self._turns.cost,
+            self._turns.stay,
+            running,
+            ready,
+            self._hold_s,
+            (0,) * len(arrive),
+        )
 
-        def stay(rows: slice) -> None:
-            sites.hold(
-                rows.start,
-                rows.stop,
-                given,
-                ground.compute,
-                ground.type_of,
-                TOGETHER,
-                arrive,
-                turns.cost,
-                turns.stay,
-                running,
-                ready,
-                self._hold_s,
-                (0,) * len(weight),
-            )
-
-        def one(s: int) -> None:
-            send(
-                ground.reach,
-                weight[s],
-                expected[s],
-                self._hold_s[s],
-                ground.hop_ms,
-                self.sent[s],
-                self.only[s],
-                (0,) * ground.reach.shape[1],
-            )
-
-        threads.each(stay, parts(slice(0, len(given))))
-        threads.each(one, range(len(weight)))
+    def follow(self, s: int, weight: NDArray[np.float32], expected: Floats) -> None:
+        """Take a service's new (N, K) weights in; expected is (N,) requests a second."""
+        send(
+            self._ground.reach,
+            weight,
+            expected,
+            self._hold_s[s],
+            self._ground.hop_ms,
+            self.sent[s],
+            self.only[s],
+            (0,) * self._ground.reach.shape[1],
+        )
 
 
 def _compiled(code: str) -> Any:

@@ -9,7 +9,6 @@ from aigrid.twin.fluid import paths
 from aigrid.twin.fluid.flows import several_of
 from aigrid.twin.fluid.ground import Ground
 from aigrid.twin.fluid.responses import PATH_LOOKUP, PATH_STEPS, PATHS
-from aigrid.twin.fluid.threads import Threads
 from aigrid.twin.models.path import link_load
 
 Floats = NDArray[np.float64]
@@ -60,50 +59,41 @@ class Ways:
         self._encode()
 
     def follow(
-        self,
-        weight: list[NDArray[np.float32]],
-        only: NDArray[np.int8],
-        expected: Floats,
-        threads: Threads,
+        self, s: int, weight: NDArray[np.float32], only: NDArray[np.int8], expected: Floats
     ) -> None:
-        """Take new routes in.
+        """Take new routes of a service in.
 
         Args:
-            weight: (S, N, K) parts that gateways send to each candidate.
-            only: (S, N) column of the candidate that gets all; -1 for several.
-            expected: (S, N) requests a second.
-            threads: to share work.
+            s: the service.
+            weight: (N, K) parts that gateways send to each candidate.
+            only: (N,) column of the candidate that gets all; -1 for several.
+            expected: (N,) requests a second.
         """
-
-        def one(s: int) -> None:
-            paths.mix(
-                self._ground.reach,
-                weight[s],
-                only[s],
-                expected[s],
-                self._codes,
-                self._hub,
-                self.mix[s],
-                self.code[s],
-                self.stays[s],
-                self._crossing[s],
-                self.target[s],
-                (0,) * self._ground.reach.shape[1],
-                (0,) * PATHS,
-            )
-            blended = np.flatnonzero(self.code[s] < 0)
-            self.code[s, blended] = -1 - np.arange(len(blended))
-            self.blends[s] = self.mix[s][blended]
-            self.several[s] = several_of(self.target[s], self._ground.reach, weight[s])
-
-        threads.each(one, range(len(weight)))
-        self._congest()
+        paths.mix(
+            self._ground.reach,
+            weight,
+            only,
+            expected,
+            self._codes,
+            self._hub,
+            self.mix[s],
+            self.code[s],
+            self.stays[s],
+            self._crossing[s],
+            self.target[s],
+            (0,) * self._ground.reach.shape[1],
+            (0,) * PATHS,
+        )
+        blended = np.flatnonzero(self.code[s] < 0)
+        self.code[s, blended] = -1 - np.arange(len(blended))
+        self.blends[s] = self.mix[s][blended]
+        self.several[s] = several_of(self.target[s], self._ground.reach, weight)
 
     def join(self, s: int, came: Floats) -> None:
         """Mix what came up this minute into the paths of the upper sites; came is (U,)."""
         paths.join_paths(0, len(came), came, self.up[s], self.mix[s], self.joined[s])
 
-    def _congest(self) -> None:
+    def congest(self) -> None:
         """Wait for hub uplinks under the routes just made; the next ones are mixed with it."""
         path = self._ground.country.path
         rows = self._uplinks
