@@ -101,8 +101,8 @@ class Mixes:
         self._code[changed] = code[changed]
         for kind in range(len(self._ground.types)):
             rows = changed[type_of[changed] == kind]
-            for one, count in zip(*np.unique(before[rows], return_counts=True), strict=True):
-                self._sites[kind, int(one)] -= int(count)
+            for old, count in zip(*np.unique(before[rows], return_counts=True), strict=True):
+                self._sites[kind, int(old)] -= int(count)
             self._read(kind, rows, code[rows], arrive)
 
     def _read(self, kind: int, rows: Rows, code: Rows, arrive: Floats) -> None:
