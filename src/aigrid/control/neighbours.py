@@ -208,7 +208,18 @@ def at_or_below(above: IntColumn, own: FloatColumn) -> FloatColumn:
 
 @njit(cache=True, nogil=True)
 def _at_or_below(above, own):  # type: ignore[no-untyped-def]
-    found = np.zeros(own.shape)
+    found = own.astype(np.float64)
+    ordered = True
+    for row in range(len(above)):
+        ordered &= above[row] < row
+    if ordered:
+        # Sites above come first: from the end, each has all of its own before it hands it on.
+        for row in range(len(above) - 1, -1, -1):
+            if above[row] >= 0:
+                for column in range(own.shape[1]):
+                    found[above[row], column] += found[row, column]
+        return found
+    found[:] = 0.0
     for row in range(len(above)):
         site, depth = row, 0
         while site >= 0 and depth <= DEPTH_LIMIT:

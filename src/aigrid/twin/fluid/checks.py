@@ -136,8 +136,7 @@ def _over_compute(first, last, share, compute, served, work_s, type_of, allowed,
         kinds, each = type_of[begin:end], each_s[: end - begin]
         work[:], bad = 0.0, 0
         for s in range(len(served)):
-            for at in range(len(kinds)):
-                each[at] = work_s[s, kinds[at]]
+            _of_kinds(work_s[s], kinds, each)
             bad += _add_work(served[s, begin:end], allowed[s, begin:end], each, work)
         bad += _beyond(share[begin:end], compute[begin:end], work, MINUTE_S * (1.0 + tolerance))
         if bad > 0:
@@ -149,6 +148,18 @@ def _over_compute(first, last, share, compute, served, work_s, type_of, allowed,
                 if is_wrong or not 0.0 <= part <= 1.0 or not work[row - begin] <= limit:
                     return row
     return -1
+
+
+@njit(**_OPTIONS)
+def _of_kinds(values, kinds, each):
+    """A value of each row's kind; most blocks have one kind."""
+    others = 0
+    for at in range(len(kinds)):
+        others += np.int64(kinds[at] != kinds[0])
+    each[:] = values[kinds[0]]
+    if others > 0:
+        for at in range(len(kinds)):
+            each[at] = values[kinds[at]]
 
 
 @njit(**_OPTIONS)

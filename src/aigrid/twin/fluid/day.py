@@ -242,7 +242,8 @@ class Day:
         for level in reversed(self._ground.levels):
             sums = self._threads.each(partial(self._serve, minute), parts(level))
             self._given_busy_work += np.array(sums).sum(axis=0)
-            self._refused += self._threads.each(partial(self._up, rows=level), services)
+            turned = level.start + np.flatnonzero(self._outcome.turned[level])
+            self._refused += self._threads.each(partial(self._up, turned), services)
         self._threads.each(lambda s: self._ways.join(s, came_there[s]), services)
         good, served, self._in_line = np.array(self._threads.each(self._account, services)).T
         where = checks.Where(self._plan.name, minute, self._ground)
@@ -276,19 +277,10 @@ class Day:
         checks.within_compute(where, coming.share, self._outcome.served, rows)
         return found
 
-    def _up(self, s: int, rows: slice) -> float:
-        outcome, ways = self._outcome, self._ways
-        refused = flows.go_up(
-            rows.start,
-            rows.stop,
-            outcome.over[s],
-            outcome.turned,
-            self._ground.above,
-            ways.up_bin,
-            self._arrive[s],
-            ways.up[s],
-        )
-        return float(refused)
+    def _up(self, rows: NDArray[np.int64], s: int) -> float:
+        ways, above = self._ways, self._ground.above
+        over, arrive = self._outcome.over[s], self._arrive[s]
+        return float(flows.go_up(rows, over, above, ways.up_bin, arrive, ways.up[s]))
 
     def _account(self, s: int) -> tuple[float, float, float]:
         outcome = self._outcome

@@ -36,7 +36,17 @@ def several_of(
 ) -> Several:
     """Origins without a `target`, with their (N, K) candidates and parts."""
     rows = np.flatnonzero(target < 0)
-    return Several(rows, reach[rows], weight[rows])
+    return Several(rows, packed(rows, reach), packed(rows, weight))
+
+
+@njit(**_OPTIONS)
+def packed(rows, table):
+    """Rows of a table, one after the other."""
+    found = np.empty((len(rows), table.shape[1]), table.dtype)
+    for index in range(len(rows)):
+        for at in range(table.shape[1]):
+            found[index, at] = table[rows[index], at]
+    return found
 
 
 @njit(**_OPTIONS)
@@ -77,14 +87,12 @@ def push(target, several, rate, arrive, columns):
 
 
 @njit(**_OPTIONS)
-def go_up(first, last, over, turned, above, way_bin, arrive, up_paths):
-    """Hand what `first` to `last` refused to the site above each; without one it is refused.
+def go_up(rows, over, above, way_bin, arrive, up_paths):
+    """Hand what `rows` refused to the site above each; without one it is refused.
 
     Args:
-        first: row.
-        last: row after the last.
+        rows: of sites that may have refused some.
         over: (N,) requests of one service.
-        turned: (N,) int8, 0 where a site refused none of any service.
         above: (N,) row, -1 for none.
         way_bin: (N,) path bin of the way up.
         arrive: (N,) requests a second, added to.
@@ -94,13 +102,11 @@ def go_up(first, last, over, turned, above, way_bin, arrive, up_paths):
         requests that nobody took.
     """
     refused = 0.0
-    for row in range(first, last):
-        if turned[row] == 0 or over[row] <= 0.0:
-            continue
+    for row in rows:
         site = above[row]
-        if site < 0:
+        if over[row] > 0.0 and site < 0:
             refused += over[row]
-        else:
+        elif over[row] > 0.0:
             arrive[site] += over[row] / MINUTE_S
             up_paths[site, way_bin[row]] += over[row] / MINUTE_S
     return refused

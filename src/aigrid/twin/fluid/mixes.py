@@ -180,10 +180,14 @@ def encode(first, last, type_of, arrive, weight, code, columns):  # type: ignore
     """
     share, mix = np.zeros(len(columns)), np.zeros(len(columns), np.int64)
     for row in range(first, last):
+        total = 0.0
         for s in range(len(columns)):
             share[s] = arrive[s, row] * weight[type_of[row], s]
-        rounded(share, mix)
+            total += share[s]
         code[row] = 0
+        if total <= 0.0:
+            continue
+        rounded(share, mix)
         for s in range(len(columns)):
             code[row] = code[row] * (WHOLE + 1) + mix[s]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aigrid.twin.fluid import paths
-from aigrid.twin.fluid.flows import several_of
+from aigrid.twin.fluid.flows import packed, several_of
 from aigrid.twin.fluid.ground import Ground
 from aigrid.twin.fluid.responses import PATH_LOOKUP, PATH_STEPS, PATHS
 from aigrid.twin.models.path import link_load
@@ -86,7 +86,7 @@ class Ways:
         )
         blended = np.flatnonzero(self.code[s] < 0)
         self.code[s, blended] = -1 - np.arange(len(blended))
-        self.blends[s] = self.mix[s][blended]
+        self.blends[s] = packed(blended, self.mix[s])
         self.several[s] = several_of(self.target[s], self._ground.reach, weight)
 
     def join(self, s: int, came: Floats) -> None:
