@@ -182,9 +182,9 @@ def _between(profile: DailyProfile, at_min: float, smooth: bool) -> tuple[Bins, 
 @njit(cache=True, nogil=True)
 def _learn(mean, spread, value, weight):  # type: ignore[no-untyped-def]
     for row in range(len(value)):
-        usual, wide = np.float64(mean[row]), np.float64(spread[row])
-        is_new = np.isnan(usual)
-        usual, wide = value[row] if is_new else usual, 0.0 if is_new else wide
+        is_new = np.isnan(mean[row])
+        usual = value[row] if is_new else np.float64(mean[row])
+        wide = 0.0 if is_new else np.float64(spread[row])
         off = value[row] - usual
         variance = (1.0 - weight) * (wide * wide + weight * off * off)
         mean[row] = usual + weight * off

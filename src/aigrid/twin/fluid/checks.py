@@ -155,7 +155,7 @@ def _of_kinds(values, kinds, each):
     """A value of each row's kind; most blocks have one kind."""
     others = 0
     for at in range(len(kinds)):
-        others += np.int64(kinds[at] != kinds[0])
+        others += int(kinds[at] != kinds[0])
     each[:] = values[kinds[0]]
     if others > 0:
         for at in range(len(kinds)):
@@ -168,7 +168,7 @@ def _add_work(served, allowed, each_s, work):
     bad = 0
     for at in range(len(served)):
         work[at] += served[at] * each_s[at]
-        bad += np.int64((served[at] > 0.0) & (not allowed[at]))
+        bad += int((served[at] > 0.0) & (not allowed[at]))
     return bad
 
 
@@ -177,9 +177,7 @@ def _beyond(share, compute, work, most):
     bad = 0
     for at in range(len(share)):
         part = share[at]
-        bad += np.int64(
-            not ((part >= 0.0) & (part <= 1.0) & (work[at] <= part * compute[at] * most))
-        )
+        bad += int(not ((part >= 0.0) & (part <= 1.0) & (work[at] <= part * compute[at] * most)))
     return bad
 
 
@@ -215,7 +213,7 @@ def radio_first(
 def _short(first, last, share, need, off, compute, has_radio, tolerance):
     bad = 0
     for row in range(first, last):
-        bad += np.int64(_is_short(share, need, off, compute, has_radio, tolerance, row))
+        bad += int(_is_short(share, need, off, compute, has_radio, tolerance, row))
     if bad > 0:
         for row in range(first, last):
             if _is_short(share, need, off, compute, has_radio, tolerance, row):

@@ -283,7 +283,7 @@ def _offer(block, offered, at, row, standing, coming, outcome, columns):
         offered[s * BLOCK + at] = outcome.served[s, row] = some
         if missed > 0.0 or outcome.turned[row]:
             outcome.over[s, row] = missed
-            turned |= np.int64(missed > 0.0)
+            turned |= int(missed > 0.0)
         prefill = standing.cost[kind, s, turns.PREFILL]
         prefill += (1.0 - np.float64(coming.stays[s, row])) * standing.cost[kind, s, turns.LOST]
         block[(s * FIELDS + RATE) * BLOCK + at] = np.float32(some * each)

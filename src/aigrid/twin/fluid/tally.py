@@ -30,14 +30,14 @@ class Minute:
 
     Attributes:
         served: (S, N) requests.
-        good: (S, N) part of them that kept what was promised.
+        good: (S, N) float32 part of them that kept what was promised.
         over: (S, N) requests that a site handed up, or refused.
         load: (N,) offered over possible.
         paths: (S, U, P) part of the requests at each of the U sites above towers, by path bin.
     """
 
     served: Floats
-    good: Floats
+    good: NDArray[np.float32]
     over: Floats
     load: Floats
     paths: NDArray[np.float32]

@@ -142,7 +142,7 @@ def _move(block, columns):
             moved = max(moved, abs(found - block[(s * FIELDS + BUSY) * BLOCK + at]))
             decoding += found
             block[(s * FIELDS + BUSY) * BLOCK + at] = found
-        far += np.int64(moved * decoding > _CLOSE)
+        far += int(moved * decoding > _CLOSE)
     return far
 
 
@@ -159,7 +159,7 @@ def _loads(block, columns):
             block[(s * FIELDS + LOAD) * BLOCK + at] = load
             fullest = max(fullest, load)
         block[(own + FULLEST) * BLOCK + at] = fullest
-        many += np.int64(fullest >= _ONE)
+        many += int(fullest >= _ONE)
     return many
 
 
@@ -182,7 +182,7 @@ def _overfull(block, columns):
             speed, before = block[(own + SPEED) * BLOCK + at], block[(own + ROOM) * BLOCK + at]
             room = max((speed - free) / (_ONE + full), _LEAST * speed)
             block[(own + ROOM) * BLOCK + at] = room
-            far += np.int64(abs(room - before) * decoding > _CLOSE * speed)
+            far += int(abs(room - before) * decoding > _CLOSE * speed)
     return far
 
 
