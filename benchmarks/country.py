@@ -15,11 +15,16 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
+
+from benchmarks._rows import entry
+
+_row = partial(entry, "country")
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "japan.yaml"
 SITES, MINUTES, SERVICES = 200_000, 1440, 4
@@ -149,23 +154,9 @@ def _won(value: float, limit: float) -> str:
     return "won" if value <= limit else "lost"
 
 
-def _row(
-    figure: str, value: float, unit: str, limit: str, verdict: str, note: str
-) -> dict[str, Any]:
-    return {
-        "benchmark": "country",
-        "figure": figure,
-        "value": float(value),
-        "unit": unit,
-        "limit": limit,
-        "verdict": verdict,
-        "note": note,
-    }
-
-
 if __name__ == "__main__":
     if len(sys.argv) == 3:
         sys.stdout.write(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]))))
     else:
-        for entry in run():
-            print(entry)
+        for row in run():
+            print(row)

@@ -15,6 +15,7 @@ import statistics
 import string
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from aigrid.engines.embedding import EmbeddingJob
 from aigrid.engines.encoder import Encoder
 from aigrid.factory.encoder_graph import FORMS, EncoderGraph
 from aigrid.factory.encoder_shape import EncoderShape
+from benchmarks._rows import entry
+
+_row = partial(entry, "embedding")
 
 SHAPE = EncoderShape("bert", 384, 1536, 6, 12, 30522, 512, 1e-12)
 ROUNDS = 3
@@ -129,20 +133,6 @@ def _rows(
         _row(f"sentences a second of CPU, {form}, {way}", speed, "1/s", "", "", note),
         _row(f"engine over bare loop, {form}, {way}", ratio, "ratio", limit, verdict, note),
     ]
-
-
-def _row(
-    figure: str, value: float, unit: str, limit: str, verdict: str, note: str
-) -> dict[str, Any]:
-    return {
-        "benchmark": "embedding",
-        "figure": figure,
-        "value": round(value, 3),
-        "unit": unit,
-        "limit": limit,
-        "verdict": verdict,
-        "note": note,
-    }
 
 
 def run() -> list[dict[str, Any]]:

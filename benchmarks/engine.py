@@ -12,6 +12,7 @@ import json
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from numpy.typing import NDArray
 from aigrid.engines.embedded import EmbeddedEngine
 from aigrid.engines.engine import Job, Sampling
 from aigrid.factory.quantise import export
+from benchmarks._rows import entry
+
+_row = partial(entry, "engine")
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "first-light.yaml"
 ROUNDS = 7
@@ -184,20 +188,6 @@ async def _first_token(engine: EmbeddedEngine, folder: Path) -> list[dict[str, A
     note = f"bare prefill in one piece {statistics.median(theirs):.1f} ms"
     figure = f"time to first token, prompt of {LONG_PROMPT_TOKENS}"
     return [_row(figure, statistics.median(ours), "ms", "", "", note)]
-
-
-def _row(
-    figure: str, value: float, unit: str, limit: str, verdict: str, note: str
-) -> dict[str, Any]:
-    return {
-        "benchmark": "engine",
-        "figure": figure,
-        "value": round(value, 3),
-        "unit": unit,
-        "limit": limit,
-        "verdict": verdict,
-        "note": note,
-    }
 
 
 def run() -> list[dict[str, Any]]:

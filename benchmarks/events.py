@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ from aigrid.twin.region.city import City
 from aigrid.twin.region.columns import Records, World
 from aigrid.twin.region.events import advance
 from aigrid.twin.region.rehearsal import rehearse
+from benchmarks._rows import entry
+
+_row = partial(entry, "events")
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "region.yaml"
 WANTED_PER_S = 200_000
@@ -240,18 +244,6 @@ def _within(value: float, limit: float) -> str:
     return "pass" if abs(value) <= limit else "lost"
 
 
-def _row(figure: str, value: float, unit: str, limit: str, verdict: str, note: str) -> Row:
-    return {
-        "benchmark": "events",
-        "figure": figure,
-        "value": float(value),
-        "unit": unit,
-        "limit": limit,
-        "verdict": verdict,
-        "note": note,
-    }
-
-
 if __name__ == "__main__":
-    for entry in run():
-        print(entry)
+    for row in run():
+        print(row)

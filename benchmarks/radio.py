@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ import numpy as np
 
 from aigrid.core.errors import UnavailableError
 from aigrid.radio.counters import RUNNING, RadioCounters, RadioStatus
+from benchmarks._rows import entry
+
+_entry = partial(entry, "radio")
 
 ROUNDS = 8
 SECONDS_A_ROUND = 1.4
@@ -230,20 +234,6 @@ def _row(condition: Condition, tally: Tally, limit: str, verdict: str) -> dict[s
         f"latency p99 {np.median(tally.latency_ms):.2f} ms, need {np.mean(tally.need_mean):.2f}"
     )
     return _entry(f"missed slots, {condition.name}", tally.rate, "share", limit, verdict, note)
-
-
-def _entry(
-    figure: str, value: float, unit: str, limit: str, verdict: str, note: str
-) -> dict[str, Any]:
-    return {
-        "benchmark": "radio",
-        "figure": figure,
-        "value": value,
-        "unit": unit,
-        "limit": limit,
-        "verdict": verdict,
-        "note": note,
-    }
 
 
 def ai_load(yields: bool) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ from aigrid.live.settings import GridSettings
 from aigrid.live.supervisor import Supervisor
 from aigrid.radio.protection import yield_to_radio
 from aigrid.store.store import Store
+from benchmarks._rows import entry
+
+_row = partial(entry, "serving")
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "first-light.yaml"
 ROUNDS = 7
@@ -228,17 +232,3 @@ def run() -> list[dict[str, Any]]:
             "model loaded, after serving the requests above",
         ),
     ]
-
-
-def _row(
-    figure: str, value: float, unit: str, limit: str, verdict: str, note: str
-) -> dict[str, Any]:
-    return {
-        "benchmark": "serving",
-        "figure": figure,
-        "value": round(value, 3),
-        "unit": unit,
-        "limit": limit,
-        "verdict": verdict,
-        "note": note,
-    }
