@@ -244,8 +244,8 @@ class Day:
             self._given_busy_work += np.array(sums).sum(axis=0)
             turned = level.start + np.flatnonzero(self._outcome.turned[level])
             self._refused += self._threads.each(partial(self._up, turned), services)
-        self._threads.each(lambda s: self._ways.join(s, came_there[s]), services)
-        good, served, self._in_line = np.array(self._threads.each(self._account, services)).T
+        account = partial(self._account, came_there)
+        good, served, self._in_line = np.array(self._threads.each(account, services)).T
         where = checks.Where(self._plan.name, minute, self._ground)
         checks.conserved(where, self._came, served, self._refused, before, self._in_line)
         self.tally.came += self._came
@@ -282,8 +282,9 @@ class Day:
         over, arrive = self._outcome.over[s], self._arrive[s]
         return float(flows.go_up(rows, over, above, ways.up_bin, arrive, ways.up[s]))
 
-    def _account(self, s: int) -> tuple[float, float, float]:
+    def _account(self, came_there: Floats, s: int) -> tuple[float, float, float]:
         outcome = self._outcome
+        self._ways.join(s, came_there[s])
         found: tuple[float, float, float] = paths.account(
             outcome.served[s],
             outcome.line[s],
