@@ -116,7 +116,7 @@ def test_every_rollout_is_decided_by_its_limit_and_always_with_a_reason(case):
 def test_a_version_is_promoted_only_after_time_and_requests_enough(case):
     if decide(PLAN, case).verdict == "promote":
         assert case.watched_s >= PLAN.min_s
-        assert case.new.requests >= PLAN.min_requests
+        assert case.new.requests - case.new.errors >= PLAN.min_requests
 
 
 @given(seens, st.integers(1, 500))
@@ -129,15 +129,44 @@ def test_more_errors_of_the_new_version_never_turn_a_rollback_into_a_promotion(c
 
 
 def test_a_version_as_good_as_the_old_one_is_promoted():
-    decision = decide(PLAN, seen(answered(100, 1), answered(900, 9)))
+    decision = decide(PLAN, seen(answered(120, 1), answered(1080, 9)))
     assert decision.verdict == "promote"
-    assert "1 errors of 100" in decision.reason
+    assert "1 errors of 120" in decision.reason
 
 
 def test_a_version_that_fails_is_rolled_back_after_a_handful_of_errors():
     assert decide(PLAN, seen(answered(4, 3), answered(30))).verdict == "roll_back"
     assert "more errors" in decide(PLAN, seen(answered(4, 3), answered(30))).reason
     assert decide(PLAN, seen(answered(4, 1), answered(30))).verdict == ""
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.58, 0.95])
+def test_a_version_that_always_fails_is_never_promoted_however_few_are_asked_for(share):
+    plan = replace(PLAN, share=share, min_requests=5, min_s=0.0)
+    for failed in range(1, 60):
+        theirs = answered(round(failed * (1.0 - share) / share))
+        decision = decide(plan, seen(answered(failed, failed), theirs))
+        assert decision.verdict != "promote"
+        if decision.verdict == "roll_back":
+            assert "more errors" in decision.reason
+            return
+    # With 95% of all requests the errors alone prove little: it is not judged within the limit.
+    assert share == 0.95
+
+
+def test_a_version_that_fails_half_of_few_requests_waits():
+    plan = replace(PLAN, share=0.58, min_requests=5, min_s=0.0)
+    decision = decide(plan, seen(answered(10, 5), answered(7)))
+    assert decision.verdict == "" and "in doubt" in decision.reason
+    assert decide(plan, seen(answered(10, 1), answered(7))).verdict == "promote"
+
+
+def test_a_version_that_is_late_at_few_requests_waits():
+    plan = replace(PLAN, share=0.5, min_requests=6, min_s=0.0)
+    slow = seen(answered(6, 0, 400.0), answered(6, 0, 40.0))
+    assert "first tokens are in doubt" in decide(plan, slow).reason
+    same = seen(answered(6, 0, 40.0), answered(6, 0, 40.0))
+    assert decide(plan, same).verdict == "promote"
 
 
 def test_a_slow_version_is_rolled_back_for_its_first_tokens():

@@ -9,6 +9,10 @@ probability of a at most (Ville's inequality): it may be looked at all the time.
 Grünwald, Vovk, Shafer, 'Game-theoretic statistics and safe anytime-valid inference', Statistical
 Science 38(4), 2023; for two proportions Turner, Ly, Grünwald, 'Generic E-variables for exact
 sequential k-sample tests that allow for optional stopping', 2024.
+
+That test sees bad things only, and of five, where half of the requests go to the new version, it
+learns little. So a version that looks worse than chance would have it, request for request, waits
+as well (`chance.more_often`): waiting needs no proof.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from aigrid.control.chance import more_often
 from aigrid.core.rollout import TTFT_EDGES_MS, TTFT_STEP, RolloutPlan, VersionCounts
 
 # By how much a worse version may be worse: the alternatives that are averaged over.
@@ -27,6 +32,8 @@ TESTS = 2
 # Sites may die for any reason; one that dies so often with the new version on it dies of it.
 DEATHS_LIMIT = 3
 LOAD_FAILURES_LIMIT = 2
+# A difference that chance alone would make less often is waited for: it fades, or becomes proof.
+ODD = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,7 @@ def lateness(new: VersionCounts, old: VersionCounts, share: float, margin: float
     """
     if not (new.ttft and old.ttft):
         return 0.0
-    shift = math.ceil(math.log(1.0 + margin) / math.log(TTFT_STEP) - 1e-9)
+    shift = _buckets_of(margin)
     later_new, later_old = _later(new.ttft), _later(old.ttft)
     logs = [
         evidence(later_new[edge + shift], later_old[edge], share)
@@ -140,8 +147,9 @@ def decide(plan: RolloutPlan, seen: Seen) -> Decision:
 
     Rolled back at once: a card that is worse, a version that does not load or whose sites die,
     errors or lateness beyond the margin at the plan's significance. Promoted: after `min_s` and
-    `min_requests` without such evidence, nor half of it (in logarithms): then it waits. At
-    `limit_s` what is still in doubt, or had too few requests to be judged, is rolled back.
+    `min_requests` that it did not fail, without such evidence, nor half of it (in logarithms), nor
+    a difference that chance would seldom make: then it waits. At `limit_s` what is still in doubt,
+    or had too few requests to be judged, is rolled back.
     """
     if harm := _harm(plan, seen):
         return Decision("roll_back", harm)
@@ -176,14 +184,41 @@ def _missing(plan: RolloutPlan, seen: Seen) -> str:
         return "no site serves it yet"
     if seen.watched_s < plan.min_s:
         return f"watched for {seen.watched_s:.0f} of {plan.min_s:g} s"
-    if seen.new.requests < plan.min_requests:
-        return f"{seen.new.requests} of {plan.min_requests} requests"
+    if (good := seen.new.requests - seen.new.errors) < plan.min_requests:
+        failed = f", and {seen.new.errors} failed" if seen.new.errors else ""
+        return f"{good} of {plan.min_requests} requests{failed}"
     doubt = math.log(TESTS / plan.significance) / 2.0
-    if _error_evidence(plan, seen) >= doubt:
+    if _error_evidence(plan, seen) >= doubt or _fails_oddly(plan, seen) < ODD:
         return f"errors are in doubt: {compared(seen)}"
-    if lateness(seen.new, seen.old, plan.share, plan.margin) >= doubt:
+    late = lateness(seen.new, seen.old, plan.share, plan.margin)
+    if late >= doubt or _late_oddly(plan, seen) < ODD:
         return f"first tokens are in doubt: {compared(seen)}"
     return ""
+
+
+def _fails_oddly(plan: RolloutPlan, seen: Seen) -> float:
+    """How likely it would fail so often by chance, compared with the old one."""
+    new, old = seen.new, seen.old
+    return more_often(new.errors, new.requests, old.errors, old.requests, 1.0 + plan.margin)
+
+
+def _late_oddly(plan: RolloutPlan, seen: Seen) -> float:
+    """Likewise, that it is so often beyond the middle of all first tokens, its margin taken off."""
+    new, old = seen.new.ttft, seen.old.ttft
+    if not (new and old):
+        return 1.0
+    shift = _buckets_of(plan.margin)
+    both = [own + other for own, other in zip(new[shift:], old, strict=False)]
+    reached, edge, total = 0, 0, sum(both)
+    while edge < len(both) and 2 * (reached + both[edge]) <= total:
+        reached, edge = reached + both[edge], edge + 1
+    late_new, late_old = sum(new[edge + shift :]), sum(old[edge:])
+    return more_often(late_new, sum(new), late_old, sum(old))
+
+
+def _buckets_of(margin: float) -> int:
+    """Whole buckets of the histogram that a margin spans, rounded up."""
+    return math.ceil(math.log(1.0 + margin) / math.log(TTFT_STEP) - 1e-9)
 
 
 def _error_evidence(plan: RolloutPlan, seen: Seen) -> float:

@@ -28,7 +28,7 @@ class RolloutPlan:
 
     Attributes:
         share: fraction of requests that go to the new version.
-        min_requests: that the new version must have had before it is promoted.
+        min_requests: that the new version must have had, and not failed, before it is promoted.
         min_s: that it must have been watched for before it is promoted.
         limit_s: from the start; what cannot be judged by then is rolled back.
         margin: errors may be more frequent, and first tokens later, by this fraction.
