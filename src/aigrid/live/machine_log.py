@@ -26,6 +26,7 @@ _BLOCK = bytes(32 * 1024)
 _FIELD = np.ones(384 * 1024, dtype=np.float32)
 _PROCESS_CLOCK = 2  # CPUCLOCK_SCHED, linux/posix-timers.h; see clock_getcpuclockid(3)
 _STAT = Path("/proc/stat")
+_STATE, _NICE = 0, 16  # of a process's own, from its state on; proc_pid_stat(5)
 _NICED, _IDLE = 2, (4, 5)  # of lower priority; idle and waiting for a disk, proc_stat(5)
 # Each step of nice is a quarter more or less of a core (sched_prio_to_weight, kernel/sched/core.c).
 _STEP = 1.25
@@ -118,14 +119,15 @@ def runnable(pid: int) -> int:
     """Threads of a process that run or wait to; 0 where it has ended."""
     try:
         tasks = Path(f"/proc/{pid}/task").iterdir()
-        return sum(_state(task / "stat") == "R" for task in tasks)
+        return sum(_fields(task / "stat")[_STATE] == "R" for task in tasks)
     except OSError:
         return 0
 
 
-def _state(path: Path) -> str:
+def _fields(path: Path) -> list[str]:
+    """Of a process or thread, from its state on; its name before may hold anything."""
     text = path.read_text()
-    return text[text.rindex(")") + 2]
+    return text[text.rindex(")") + 2 :].split()
 
 
 def others_nice(grid: set[int]) -> list[int]:
@@ -137,10 +139,9 @@ def others_nice(grid: set[int]) -> list[int]:
             continue
         # It may have ended meanwhile.
         with suppress(OSError):
-            text = (folder / "stat").read_text()
-            fields = text[text.rindex(")") + 2 :].split()
-            if fields[0] == "R":
-                found.append(int(fields[16]))
+            fields = _fields(folder / "stat")
+            if fields[_STATE] == "R":
+                found.append(int(fields[_NICE]))
     return found
 
 

@@ -131,6 +131,7 @@ def within_compute(where: Where, share: Floats, served: Floats, rows: slice) -> 
 def _over_compute(first, last, share, compute, served, work_s, type_of, allowed, tolerance):
     """The first row that is over, -1 for none; one by one only where a block has one."""
     work, each_s = np.empty((2, BLOCK))
+    most = MINUTE_S * (1.0 + tolerance)
     for begin in range(first, last, BLOCK):
         end = min(begin + BLOCK, last)
         kinds, each = type_of[begin:end], each_s[: end - begin]
@@ -138,14 +139,14 @@ def _over_compute(first, last, share, compute, served, work_s, type_of, allowed,
         for s in range(len(served)):
             _of_kinds(work_s[s], kinds, each)
             bad += _add_work(served[s, begin:end], allowed[s, begin:end], each, work)
-        bad += _beyond(share[begin:end], compute[begin:end], work, MINUTE_S * (1.0 + tolerance))
+        bad += _beyond(share[begin:end], compute[begin:end], work, most)
         if bad > 0:
             for row in range(begin, end):
-                part, is_wrong = share[row], False
+                one, at = slice(row, row + 1), row - begin
+                wrong = _beyond(share[one], compute[one], work[at : at + 1], most)
                 for s in range(len(served)):
-                    is_wrong |= served[s, row] > 0.0 and not allowed[s, row]
-                limit = part * compute[row] * MINUTE_S * (1.0 + tolerance)
-                if is_wrong or not 0.0 <= part <= 1.0 or not work[row - begin] <= limit:
+                    wrong += int(served[s, row] > 0.0 and not allowed[s, row])
+                if wrong > 0:
                     return row
     return -1
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aigrid.twin.fluid import paths
-from aigrid.twin.fluid.flows import packed, several_of
+from aigrid.twin.fluid.flows import Several, packed, several_of
 from aigrid.twin.fluid.ground import Ground
 from aigrid.twin.fluid.responses import PATH_LOOKUP, PATH_STEPS, PATHS
 from aigrid.twin.models.path import link_load
@@ -28,7 +28,7 @@ class Ways:
         code: (S, N) int32, the bin of the only paths to a site; else -1 less its row of `blends`.
         blends: (S,) of (M, P) float32, parts of the requests by path bin.
         target: (S, N) int32, the site that gets all of an origin's requests; -1 for several.
-        several: (S,) those that have no such target.
+        several: those that have no such target, by service; none until routes are followed.
         joined: (S, U, P) float32, that of the U sites above towers, with what came up to them.
         up: (S, U, P) requests a second that came up, to be cleared each minute.
         up_bin: (N,) path bin of the way to the site above.
@@ -48,8 +48,7 @@ class Ways:
         self.code = np.zeros((services, count), np.int32)
         self.blends = [np.zeros((0, PATHS), np.float32) for _ in range(services)]
         self.target = np.full((services, count), -1, np.int32)
-        nothing = np.zeros(ground.reach.shape, np.float32)
-        self.several = [several_of(row, ground.reach, nothing) for row in self.target]
+        self.several: dict[int, Several] = {}
         self.joined = np.zeros((services, upper, PATHS), np.float32)
         self.up = np.zeros((services, upper, PATHS))
         steps = (2.0 * ground.above_ms * PATH_STEPS).astype(np.int64)

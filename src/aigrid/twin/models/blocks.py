@@ -24,6 +24,13 @@ _CELLS = np.float32(CELLS)
 
 
 @njit(**_OPTIONS)
+def of_server(block, name, columns):
+    """The numbers of a field of servers, `SPEED` to `IDLE`."""
+    own = len(columns) * FIELDS + name
+    return block[own * BLOCK : (own + 1) * BLOCK]
+
+
+@njit(**_OPTIONS)
 def scratch(nodes, weights, columns):
     """Room for a block of servers with as many services as `columns` has; zeros, speeds of 1.
 
@@ -35,7 +42,7 @@ def scratch(nodes, weights, columns):
     services = len(columns)
     found = np.zeros((services * FIELDS + OWN + 2 * len(nodes)) * BLOCK, np.float32)
     own = services * FIELDS
-    found[(own + SPEED) * BLOCK : (own + SPEED + 1) * BLOCK] = _ONE
+    of_server(found, SPEED, columns)[:] = _ONE
     for node in range(len(nodes)):
         at = (own + OWN + 2 * node) * BLOCK
         found[at : at + BLOCK] = np.float32(nodes[node])
@@ -50,13 +57,6 @@ def run(block, service, name):
 
 
 @njit(**_OPTIONS)
-def of_server(block, name, columns):
-    """The numbers of a field of servers, `SPEED` to `IDLE`."""
-    own = len(columns) * FIELDS + name
-    return block[own * BLOCK : (own + 1) * BLOCK]
-
-
-@njit(**_OPTIONS)
 def settle(block, tables, columns):
     """Find the fixed point of each server of a block, from `BUSY` as it was: see `turns`.
 
@@ -66,9 +66,6 @@ def settle(block, tables, columns):
         block: of `scratch`; `RATE` to `BUSY`, `SPEED` and `TABLE` are given, the rest is filled.
         tables: of `lines_of`, flat; `TABLE` is where those of a server begin.
         columns: as `scratch` has them.
-
-    Returns:
-        whether a server of them is offered more than full batches do.
     """
     own = len(columns) * FIELDS
     for at in range(BLOCK):
@@ -79,17 +76,14 @@ def settle(block, tables, columns):
             )
         all_ = block[(own + SPEED) * BLOCK + at]
         block[(own + ROOM) * BLOCK + at] = max(all_ - wanted, _LEAST * all_)
-    over = 0
     for _ in range(ROUNDS):
         _take_turns(block, columns)
         _look_up(block, tables, columns)
         moved = _move(block, columns)
-        over = _loads(block, columns)
-        if over > 0:
+        if _loads(block, columns) > 0:
             moved += _overfull(block, columns)
         if moved == 0:
             break
-    return over > 0
 
 
 @njit(**_OPTIONS)
