@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from tests.store.conftest import fill_model_dir
 
 from aigrid.app.fabric import configure
 from aigrid.core.errors import NotFoundError, UnavailableError
-from aigrid.live.fabric import Fabric, check
-from aigrid.live.fabric.authority import FabricAuthority
+from aigrid.live.fabric import Fabric, check, claims
+from aigrid.live.fabric.authority import UPDATE, FabricAuthority, read_answer
 from aigrid.live.fabric.by_nats import NatsLink
 from aigrid.live.fabric.nats_control import NatsControl
 from aigrid.live.fabric.nats_names import report_subject
@@ -297,6 +297,34 @@ def test_a_key_that_was_revoked_is_out_at_once_and_after_a_restart(guarded: Guar
         guarded.server.kill()
         guarded.server.start()
         assert await out()
+
+    asyncio.run(run())
+
+
+def test_members_whom_the_server_forgot_to_join_to_the_grid_are_heard_again(
+    guarded: Guarded,
+) -> None:
+    """As nats-server 2.9.10 does where both come at once; made here by an account that lacks it."""
+    authority, members = guarded.authority, guarded.authority.public("members")
+    now_s = time.time() + 10.0
+    apart = claims.account(
+        KeyPair("operator", authority._raw("operator")), members, "members", now_s=now_s
+    )
+
+    async def run() -> None:
+        own = replace(guarded.of("control", "control"), own=authority.system_pass(time.time()))
+        link = NatsLink(guarded.of("site", "s"), "s")
+        async with guarded.running():
+            await eventually(lambda: link.tell("join", "s", {"site": {"name": "s"}}))
+            system = await own.connect("accounts")
+            assert not read_answer((await system.request(UPDATE, apart.encode())).data)
+            await system.close()
+            with pytest.raises(UnavailableError):
+                await link.tell("heartbeat", "s", beat("s"))
+            guarded.server.kill()
+            guarded.server.start()
+            await eventually(lambda: link.tell("heartbeat", "s", beat("s")))
+        await link.close()
 
     asyncio.run(run())
 

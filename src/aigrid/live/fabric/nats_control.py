@@ -24,6 +24,7 @@ from nats.js.api import (
 from nats.js.errors import BucketNotFoundError, NotFoundError
 
 from aigrid.core.errors import AigridError, AuthenticationError
+from aigrid.live.ending import ended
 from aigrid.live.fabric.nats_names import (
     DESIRED,
     INLINE_LIMIT_BYTES,
@@ -119,9 +120,7 @@ class NatsControl:
         try:
             await asyncio.gather(*parts)  # the first failure ends it
         finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
+            await ended(*parts)
 
     async def _hear(self, stream: JetStreamContext) -> None:
         config = ConsumerConfig(deliver_policy=DeliverPolicy.NEW, inactive_threshold=10.0)

@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from aigrid.core.errors import UnavailableError
+from aigrid.live.ending import ended
 from aigrid.live.fabric.passes import Pass
 
 CONNECT_TIMEOUT_S = 2.0
@@ -41,8 +42,8 @@ class NatsServer:
         options: dict[str, Any] = {"tls": self.tls} if self.tls else {}
         options |= self.own.options() if self.own else {}
         client, said = Client(), _Said()
-        try:
-            begun = client.connect(
+        begun = asyncio.create_task(
+            client.connect(
                 self.url.split(","),
                 name=name,
                 connect_timeout=CONNECT_TIMEOUT_S,  # type: ignore[arg-type]
@@ -51,7 +52,9 @@ class NatsServer:
                 error_cb=said.hear,
                 **options,
             )
-            await asyncio.wait_for(begun, 2 * CONNECT_TIMEOUT_S)  # else it tries for ever
+        )
+        try:
+            await _within(begun, 2 * CONNECT_TIMEOUT_S)  # else it tries for ever
             return client
         except (*AWAY, ValueError) as error:
             await client.close()
@@ -65,6 +68,21 @@ class NatsServer:
                 f"fabric {self.url} does not answer: {error!r}",
                 next_step="start nats-server with JetStream (`nats-server -js`), or mend --fabric",
             ) from error
+
+
+async def _within(work: asyncio.Task[None], timeout_s: float) -> None:
+    """Await work for so long, and end it.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    try:
+        await asyncio.wait((work,), timeout=timeout_s)
+        if not work.done():
+            raise TimeoutError
+        work.result()
+    finally:
+        await ended(work)
 
 
 @dataclass(slots=True)
