@@ -112,3 +112,18 @@ def test_whole_devices_are_read_at_their_own_speed(devices: float) -> None:
     fine = 0 if devices < SPEED_STEPS[2] else 1
     at = min(int(devices * SPEED_STEPS[fine]), SPEED_LOOKUP.shape[1] - 1)
     assert SPEEDS[SPEED_LOOKUP[fine, at]] == pytest.approx(devices)
+
+
+@pytest.mark.parametrize("services", [1, 2, 4])
+def test_mixes_are_numbered_in_the_order_of_their_parts(services: int) -> None:
+    before = mixes.places_before(services)
+    codes = range(1, 1 + mixes.number_of(services))
+    parts = [tuple(mixes.parts_of(code, before)) for code in codes]
+    assert parts == sorted(set(parts)) and {sum(mix) for mix in parts} == {WHOLE}
+    weight, code = np.ones((1, services)), np.zeros(len(parts), np.int32)
+    moved, fresh = np.zeros((2, 1, 1 + len(parts)), np.int64), np.zeros(len(parts), np.bool_)
+    arrive = np.ascontiguousarray(np.array(parts, np.float64).T)
+    kinds = np.zeros(len(parts), np.int16)
+    mixes.encode(0, len(parts), kinds, arrive, weight, before, code, fresh, moved, (0,) * services)
+    assert list(code) == list(codes) and fresh.all()
+    assert moved[0, 0, 1:].tolist() == [1] * len(parts) and moved[1, 0, 0] == len(parts)

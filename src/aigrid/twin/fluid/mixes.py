@@ -11,8 +11,8 @@ square).
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from aigrid.twin.fluid.threads import Threads, parts
 from aigrid.twin.models.batches import prefill_samples_s
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
+Counts = NDArray[np.int64]
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Parts that a mix has, over all services.
 WHOLE = 8
@@ -53,9 +53,11 @@ class Mixes:
         self._used = len(ground.types)
         most = self._used + MOST
         self._weight = np.array([_weights(ground, kind) for kind in ground.types])
-        self._code = np.zeros(len(ground.type_of), np.int64)
-        self._seen: dict[tuple[int, int], int] = {}
-        self._sites: Counter[tuple[int, int]] = Counter()
+        self._before = places_before(len(ground.country.services))
+        self._code = np.zeros(len(ground.type_of), np.int32)
+        self._fresh = np.zeros(len(ground.type_of), np.bool_)
+        shape = len(ground.types), 1 + number_of(len(ground.country.services))
+        self._sites, self._seen = np.zeros(shape, np.int64), np.full(shape, -1)
         self._all = np.bincount(ground.type_of, minlength=len(ground.types))
         self._mix = np.zeros((most, len(ground.country.services)), np.int64)
         self._kind = np.zeros(most, np.int64)
@@ -90,43 +92,55 @@ class Mixes:
             threads: to share work.
         """
         type_of, columns = self._ground.type_of, (0,) * len(arrive)
-        code = np.zeros_like(self._code)
+        code, fresh = self._code, self._fresh
+        rows = parts(slice(0, len(code)))
 
-        def one(rows: slice) -> None:
-            encode(rows.start, rows.stop, type_of, arrive, self._weight, code, columns)
+        def take(part: slice) -> Counts:
+            moved = np.zeros((2, *self._sites.shape), np.int64)
+            encode(
+                part.start,
+                part.stop,
+                type_of,
+                arrive,
+                self._weight,
+                self._before,
+                code,
+                fresh,
+                moved,
+                columns,
+            )
+            return moved
 
-        threads.each(one, parts(slice(0, len(code))))
-        changed = np.flatnonzero((code != self._code) & (code != 0))
-        before = self._code.copy()
-        self._code[changed] = code[changed]
-        for kind in range(len(self._ground.types)):
-            rows = changed[type_of[changed] == kind]
-            for old, count in zip(*np.unique(before[rows], return_counts=True), strict=True):
-                self._sites[kind, int(old)] -= int(count)
-            self._read(kind, rows, code[rows], arrive)
-
-    def _read(self, kind: int, rows: Rows, code: Rows, arrive: Floats) -> None:
-        """Set the tables of sites of one type whose mix is another now."""
-        codes, first, of, counts = np.unique(
-            code, return_index=True, return_inverse=True, return_counts=True
+        came, left = np.array(threads.each(take, rows)).sum(axis=0)
+        self._sites -= left
+        table, is_new = self._tables(came)
+        threads.each(
+            lambda part: read(
+                part.start, part.stop, type_of, code, fresh, table, is_new, self.table_of
+            ),
+            rows,
         )
-        mixes, tables = np.zeros((len(codes), len(arrive)), np.int64), np.zeros_like(codes)
-        for at, one in enumerate(codes):
-            rounded(arrive[:, rows[first[at]]] * self._weight[kind], mixes[at])
-            key = (kind, int(one))
-            self._sites[key] += int(counts[at])
-            is_common = self._sites[key] > RARE * self._all[kind]
-            if key not in self._seen and is_common and self._used < len(self._kind):
-                self._seen[key] = self._add(key, mixes[at])
-                here = (self._ground.type_of == kind) & (self._code == one)
-                self.table_of[here] = self._seen[key]
-        for at, one in enumerate(codes):
-            table = self._seen.get((kind, int(one)))
-            tables[at] = self._nearest(kind, mixes[at]) if table is None else table
-        self.table_of[rows] = tables[of]
 
-    def _add(self, key: tuple[int, int], mix: NDArray[np.int64]) -> int:
-        made, kind, weight = self._base.made, key[0], self._weight[key[0]]
+    def _tables(self, came: Counts) -> tuple[Counts, NDArray[np.bool_]]:
+        """The table of each type and mix that sites came to, and whether it is made just now."""
+        table, is_new = self._seen.copy(), np.zeros(came.shape, np.bool_)
+        for kind in range(len(came)):
+            codes = np.flatnonzero(came[kind])
+            for code in codes:
+                self._sites[kind, code] += came[kind, code]
+                is_common = self._sites[kind, code] > RARE * self._all[kind]
+                if self._seen[kind, code] < 0 and is_common and self._used < len(self._kind):
+                    self._seen[kind, code] = self._add(kind, int(code))
+                    is_new[kind, code] = True
+            for code in codes:
+                known = self._seen[kind, code]
+                mix = parts_of(int(code), self._before)
+                table[kind, code] = self._nearest(kind, mix) if known < 0 else known
+        return table, is_new
+
+    def _add(self, kind: int, code: int) -> int:
+        made, weight, mix = self._base.made, self._weight[kind], parts_of(code, self._before)
+        key = kind, code
         if key not in made:
             asked = np.divide(mix, weight, out=np.zeros_like(weight), where=weight > 0.0)
             rates = load_of_one(self._ground.types[kind], asked)
@@ -165,9 +179,43 @@ def _weights(ground: Ground, kind: SiteType) -> Floats:
     return found
 
 
+def number_of(services: int) -> int:
+    """Mixes of so many services that there are: ways to give `WHOLE` parts out."""
+    return comb(WHOLE + services - 1, services - 1)
+
+
+def places_before(services: int) -> Counts:
+    """(S, WHOLE + 1, WHOLE + 1) mixes that come before one, in the order of their parts.
+
+    At [s, left, part]: with `left` parts for the services from `s` on, those that give `s` fewer
+    than `part`. The sum over services is a mix's place among all.
+    """
+    found = np.zeros((services, WHOLE + 1, WHOLE + 1), np.int64)
+    for s in range(services - 1):
+        after = services - 2 - s
+        for left in range(WHOLE + 1):
+            ways = [comb(left - part + after, after) for part in range(left)]
+            found[s, left, 1 : left + 1] = np.cumsum(ways)
+    return found
+
+
+def parts_of(code: int, before: Counts) -> Counts:
+    """(S,) parts of the mix that `encode` calls `code`, 1 or more."""
+    place, left = code - 1, WHOLE
+    mix = np.zeros(len(before), np.int64)
+    for s in range(len(before) - 1):
+        mix[s] = np.searchsorted(before[s, left, : left + 1], place, side="right") - 1
+        place -= before[s, left, mix[s]]
+        left -= mix[s]
+    mix[-1] = left
+    return mix
+
+
 @njit(**_OPTIONS)
-def encode(first, last, type_of, arrive, weight, code, columns):  # type: ignore[no-untyped-def]
-    """A number for the mix of each site of the rows `first` to `last`; 0 where nothing is asked.
+def encode(  # type: ignore[no-untyped-def]
+    first, last, type_of, arrive, weight, before, code, fresh, moved, columns
+):
+    """Number the mix of each site of the rows `first` to `last`; where nothing is asked, it stays.
 
     Args:
         first: row.
@@ -175,21 +223,49 @@ def encode(first, last, type_of, arrive, weight, code, columns):  # type: ignore
         type_of: (N,).
         arrive: (S, N) requests a second.
         weight: (T, S) of a request.
-        code: (N,) int64 to fill.
+        before: of `places_before`.
+        code: (N,) one more than the mix's place among all, to change; 0 until something is asked.
+        fresh: (N,) whether it is another now, to fill.
+        moved: (2, T, 1 + M) sites by type and mix that came to it, and that left it; added to.
         columns: S values, any: a tuple's length is known when this is compiled.
     """
     share, mix = np.zeros(len(columns)), np.zeros(len(columns), np.int64)
     for row in range(first, last):
-        total = 0.0
+        total, fresh[row], kind = 0.0, False, type_of[row]
         for s in range(len(columns)):
-            share[s] = arrive[s, row] * weight[type_of[row], s]
+            share[s] = arrive[s, row] * weight[kind, s]
             total += share[s]
-        code[row] = 0
         if total <= 0.0:
             continue
         rounded(share, mix)
+        now, left = 1, WHOLE
         for s in range(len(columns)):
-            code[row] = code[row] * (WHOLE + 1) + mix[s]
+            now += before[s, left, mix[s]]
+            left -= mix[s]
+        if now != code[row]:
+            moved[0, kind, now] += 1
+            moved[1, kind, code[row]] += 1
+            code[row], fresh[row] = now, True
+
+
+@njit(**_OPTIONS)
+def read(first, last, type_of, code, fresh, table, is_new, found):  # type: ignore[no-untyped-def]
+    """Set the tables of sites whose mix is another now, or has one of its own now.
+
+    Args:
+        first: row.
+        last: row after the last.
+        type_of: (N,).
+        code: of `encode`.
+        fresh: of it.
+        table: (T, 1 + M) by type and mix.
+        is_new: (T, 1 + M) whether that is made just now.
+        found: (N,) to change.
+    """
+    for row in range(first, last):
+        kind, mix = type_of[row], code[row]
+        if fresh[row] or is_new[kind, mix]:
+            found[row] = table[kind, mix]
 
 
 @njit(**_OPTIONS)
