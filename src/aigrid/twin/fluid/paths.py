@@ -48,12 +48,26 @@ def waits(rows, loads, gbit_per_s, wait_ms):
 
 @njit(**_OPTIONS)
 def mix(
-    reach, weight, only, rate, codes, hub, paths, bin_of, stays, crossing, target, columns, bins
+    reach,
+    weight,
+    only,
+    rate,
+    codes,
+    hub,
+    upper,
+    blends,
+    code,
+    came,
+    stays,
+    crossing,
+    target,
+    columns,
+    bins,
 ):
     """By which paths requests come to each site, and how many sessions stay there.
 
     Two requests of a session go to the same candidate with its weight, if the gateway draws for
-    each anew.
+    each anew. Most sites are reached by paths of one bin: only the others have a row of `blends`.
 
     Args:
         reach: (N, K).
@@ -62,60 +76,81 @@ def mix(
         rate: (N,) requests a second expected.
         codes: (N, K) of `encode`.
         hub: (N,) row of the hub whose uplink takes an origin out of its hub; -1 for none.
-        paths: (N, P) to fill; rows sum to 1.
-        bin_of: (N,) int32 to fill, the bin where all come by paths of one; else -1.
-        stays: (N,) to fill, 0 to 1.
+        upper: sites, the first ones, that have the first rows of `blends` whatever comes.
+        blends: (N, P) float32, rows to fill, parts by path bin that sum to 1.
+        code: (N,) int32 to fill, the bin where all come by paths of one; else -1 less the row.
+        came: (N,) float32 to work in.
+        stays: (N,) float32 to fill, 0 to 1.
         crossing: (N,) to fill, requests a second over each hub's uplink.
         target: (N,) int32 to fill, the site that gets all of an origin's requests; -1 for several.
         columns: K values, any: a tuple's length is known when this is compiled.
         bins: P values, likewise.
+
+    Returns:
+        rows of `blends` that are used.
     """
-    paths[:] = 0.0
-    stays[:] = 0.0
-    crossing[:] = 0.0
+    used = upper
+    blends[:upper], came[:], stays[:], crossing[:], code[:] = 0.0, 0.0, 0.0, 0.0, 0
+    for site in range(upper):
+        code[site] = -1 - site
     for row in range(len(rate)):
         asked = rate[row]
         target[row] = reach[row, only[row]] if only[row] >= 0 else -1
         if asked <= 0.0:
             continue
         if only[row] >= 0:
-            site, code = target[row], codes[row, only[row]]
-            paths[site, code & (CROSSES - 1)] += asked
+            site, way = target[row], codes[row, only[row]]
+            used = _come(site, way & (CROSSES - 1), asked, used, blends, code, came, bins)
             stays[site] += asked
-            if code & CROSSES:
+            if way & CROSSES:
                 crossing[hub[row]] += asked
             continue
         for at in range(len(columns)):
             part = weight[row, at]
             if part > 0.0:
-                site, code = reach[row, at], codes[row, at]
+                site, way = reach[row, at], codes[row, at]
                 flow = asked * part
-                paths[site, code & (CROSSES - 1)] += flow
+                used = _come(site, way & (CROSSES - 1), flow, used, blends, code, came, bins)
                 stays[site] += flow * part
-                if code & CROSSES:
+                if way & CROSSES:
                     crossing[hub[row]] += flow
-    _parts(paths, bin_of, stays, bins)
+    _parts(blends, code, came, stays, bins)
+    return used
+
+
+@njit(inline="always", **_OPTIONS)
+def _come(site, bin_, flow, used, blends, code, came, bins):
+    """Requests a second come to a site by a bin; returns how many sites have a row by now."""
+    row, one = -1 - code[site], came[site] + flow
+    if row >= 0:
+        blends[row, bin_] += flow
+    elif code[site] == bin_ or came[site] == 0.0:
+        code[site] = bin_
+        came[site] = one
+    else:
+        for other in range(len(bins)):
+            blends[used, other] = 0.0
+        blends[used, code[site]], blends[used, bin_] = came[site], flow
+        code[site], came[site] = -1 - used, 0.0
+        used += 1
+    return used
 
 
 @njit(**_OPTIONS)
-def _parts(paths, bin_of, stays, bins):
+def _parts(blends, code, came, stays, bins):
     """Make requests a second parts of all; where nobody comes, all take the shortest path."""
     for site in range(len(stays)):
-        total, ways, last = 0.0, 0, 0
-        if stays[site] > 0.0:
+        row, total = -1 - code[site], np.float64(came[site])
+        if row >= 0:
             for bin_ in range(len(bins)):
-                total += paths[site, bin_]
-                if paths[site, bin_] > 0.0:
-                    ways, last = ways + 1, bin_
-        bin_of[site] = last if ways <= 1 else -1
-        if total > 0.0:
-            each = 1.0 / total
-            stays[site] = min(stays[site] * each, 1.0)
+                total += blends[row, bin_]
+        each = 1.0 / total if total > 0.0 else 0.0
+        if row >= 0:
             for bin_ in range(len(bins)):
-                paths[site, bin_] *= each
-        else:
-            paths[site, 0] = 1.0
-            stays[site] = 1.0
+                blends[row, bin_] *= each
+            if total <= 0.0:
+                blends[row, 0] = 1.0
+        stays[site] = min(stays[site] * each, 1.0) if total > 0.0 else 1.0
 
 
 @njit(**_OPTIONS)
@@ -142,9 +177,8 @@ def account(served, line, held, point, code, blends, joined, stays, warm, kept, 
         line: (N,) requests in line.
         held: (N,) int8, 0 where there are none of any service.
         point: (N,) operating points.
-        code: (N,) int32, the bin of a site to which all come by one; else -1 less its row of
-            `blends`.
-        blends: (M, P) parts by bin.
+        code: (N,) of `mix`.
+        blends: of it.
         joined: (U, P) instead of both for the first U rows.
         stays: (N,) sessions that stay.
         warm: probability that a prefix is found where the session stayed.

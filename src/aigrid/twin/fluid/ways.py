@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aigrid.twin.fluid import paths
-from aigrid.twin.fluid.flows import Several, packed, several_of
+from aigrid.twin.fluid.flows import Several, several_of
 from aigrid.twin.fluid.ground import Ground
 from aigrid.twin.fluid.responses import PATH_LOOKUP, PATH_STEPS, PATHS
 from aigrid.twin.models.path import link_load
@@ -24,9 +24,9 @@ class Ways:
         tokens: (S,) of a request, for the load of links.
 
     Attributes:
-        mix: (S, N, P) float32, part of a site's requests by path bin.
         code: (S, N) int32, the bin of the only paths to a site; else -1 less its row of `blends`.
-        blends: (S,) of (M, P) float32, parts of the requests by path bin.
+        blends: (S,) of (N, P) float32, parts of requests by path bin: a row for each of the U sites
+            above towers, then for those that are reached by several.
         target: (S, N) int32, the site that gets all of an origin's requests; -1 for several.
         several: those that have no such target, by service; none until routes are followed.
         joined: (S, U, P) float32, that of the U sites above towers, with what came up to them.
@@ -44,9 +44,9 @@ class Ways:
         self._uplinks = np.unique(self._hub[self._hub >= 0])
         self._crossing, self._link_ms = np.zeros((services, count)), np.zeros(count)
         self._codes = np.zeros(ground.reach.shape, np.uint8)
-        self.mix = np.zeros((services, count, PATHS), np.float32)
         self.code = np.zeros((services, count), np.int32)
-        self.blends = [np.zeros((0, PATHS), np.float32) for _ in range(services)]
+        self.blends = [np.zeros((count, PATHS), np.float32) for _ in range(services)]
+        self._came = np.zeros((services, count), np.float32)
         self.target = np.full((services, count), -1, np.int32)
         self.several: dict[int, Several] = {}
         self.joined = np.zeros((services, upper, PATHS), np.float32)
@@ -75,22 +75,21 @@ class Ways:
             expected,
             self._codes,
             self._hub,
-            self.mix[s],
+            self.joined.shape[1],
+            self.blends[s],
             self.code[s],
+            self._came[s],
             self.stays[s],
             self._crossing[s],
             self.target[s],
             (0,) * self._ground.reach.shape[1],
             (0,) * PATHS,
         )
-        blended = np.flatnonzero(self.code[s] < 0)
-        self.code[s, blended] = -1 - np.arange(len(blended))
-        self.blends[s] = packed(blended, self.mix[s])
         self.several[s] = several_of(self.target[s], self._ground.reach, weight)
 
     def join(self, s: int, came: Floats) -> None:
         """Mix what came up this minute into the paths of the upper sites; came is (U,)."""
-        paths.join_paths(0, len(came), came, self.up[s], self.mix[s], self.joined[s])
+        paths.join_paths(0, len(came), came, self.up[s], self.blends[s], self.joined[s])
 
     def congest(self) -> None:
         """Wait for hub uplinks under the routes just made; the next ones are mixed with it."""
