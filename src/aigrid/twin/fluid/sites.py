@@ -9,6 +9,10 @@ from numba import njit
 from aigrid.twin.models.turns import ALONE, LEAST, PREFILL, turn_of
 
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+# Rows that are worked on at once, within the reach of a processor's cache.
+BLOCK = 1024
+# Cells of a speed of one device.
+CELLS = 512
 
 
 @njit(**_OPTIONS)
@@ -107,14 +111,80 @@ def site_times(
         found: (N,) to fill, ms.
     """
     full = load_lookup[min(int(fill * load_steps), len(load_lookup) - 1)]
+    speeds, needs, fulls = np.empty((3, BLOCK))
+    least = _loads_kept(needed, full, together)
+    for first in range(0, len(share), BLOCK):
+        last = min(first + BLOCK, len(share))
+        here, cells = slice(first, last), slice(0, last - first)
+        speed, need, at_full = speeds[cells], needs[cells], fulls[cells]
+        _needs(load[here], type_of[here], needed, full, load_lookup, load_steps, need, at_full)
+        short = _late(
+            share[here],
+            compute[here],
+            together,
+            ready[here],
+            need,
+            at_full,
+            ttft_slo_ms,
+            speed,
+            found[here],
+        )
+        if short > 0:
+            _shrink(
+                speed,
+                type_of[here],
+                needed,
+                full,
+                least,
+                fill,
+                loads,
+                found[here],
+                spare[here],
+            )
+
+
+@njit(**_OPTIONS)
+def _loads_kept(needed, full, together):
+    """(T, cells) the load up to which speeds of each cell keep both promises, at the least."""
+    found = np.zeros((len(needed), together * CELLS + 1), np.int64)
+    for kind in range(len(needed)):
+        most = 0
+        for cell in range(found.shape[1]):
+            while most < full and needed[kind, most + 1] <= cell / CELLS:
+                most += 1
+            found[kind, cell] = most
+    return found
+
+
+@njit(**_OPTIONS)
+def _needs(load, type_of, needed, full, lookup, steps, need, at_full):
+    """Devices that keep both promises at each site's load, and at the load `full`."""
+    for row in range(len(load)):
+        kind = type_of[row]
+        need[row] = needed[kind, lookup[int(min(load[row] * steps, len(lookup) - 1))]]
+        at_full[row] = needed[kind, full]
+
+
+@njit(**_OPTIONS)
+def _late(share, compute, together, ready, need, at_full, ttft_slo_ms, speed, found):
+    """How late each is; at how many there is less to spare."""
+    short = 0
     for row in range(len(share)):
-        speed, kind = share[row] * min(compute[row], together), type_of[row]
-        at = load_lookup[int(min(load[row] * load_steps, len(load_lookup) - 1))]
-        late_ms = needed[kind, at] / speed * ttft_slo_ms
-        is_open = (speed > 0.0) & (ready[row] > 0.0)
+        speed[row] = share[row] * min(compute[row], together * 1.0)
+        late_ms = need[row] / speed[row] * ttft_slo_ms
+        is_open = (speed[row] > 0.0) & (ready[row] > 0.0)
         found[row] = late_ms if is_open else np.inf
-        if is_open & (needed[kind, full] > speed):
-            most = 0
-            while most < full and needed[kind, most + 1] <= speed:
+        short += int(is_open & (at_full[row] > speed[row]))
+    return short
+
+
+@njit(**_OPTIONS)
+def _shrink(speed, type_of, needed, full, least, fill, loads, found, spare):
+    """What open sites can take where promises are kept up to a lower load only."""
+    for row in range(len(speed)):
+        kind = type_of[row]
+        if found[row] < np.inf and needed[kind, full] > speed[row]:
+            most = least[kind, int(speed[row] * CELLS)]
+            while most < full and needed[kind, most + 1] <= speed[row]:
                 most += 1
             spare[row] *= loads[most] / fill
