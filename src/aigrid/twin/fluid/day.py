@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from aigrid.twin.fluid.ways import Ways
 from aigrid.twin.policies import Plan
 
 Floats = NDArray[np.float64]
+# Devices that the radio keeps busy, and the sum of its misses.
+Sums = tuple[float, float]
 MINUTE_S = 60.0
 # Latency over the day, and how origins fare, are looked at this often.
 LOOK_MIN = 30
@@ -69,6 +72,7 @@ class Day:
         self._everything = max(float(ground.compute.sum()), 1e-9)
         self._radios = max(int(ground.has_radio.sum()), 1)
         self._used_missed = np.zeros(2)
+        self._begun: list[tuple[int, Sums | None]] = []
         self._rows = parts(slice(0, count))
         self._columns = (0,) * ground.reach.shape[1]
         self._arrive = np.zeros((services, count))
@@ -117,29 +121,38 @@ class Day:
         began = time.perf_counter()
         if self._plan.sells_ai:
             self.orchestrator.load_on()
-        keep, happen = partial(self._keep_radio, minute), self._happening(minute)
+        found = self._begun or self._threads.each(self._beginning(minute), self._rows)
+        self._begun = []
         if self._is_decided(minute):
-            bits = self._threads.each(keep, self._rows)
             kept = self._lap("radio and demand", began)
             self._route(minute)
             began = self._lap("routing", kept)
-            sums = self._threads.each(happen, self._rows)
+            sums = self._threads.each(self._happening(minute), self._rows)
         else:
-            # Rows know nothing of each other here: they are taken through at once.
-            found = self._threads.each(lambda rows: (keep(rows), happen(rows)), self._rows)
-            bits, sums = [one for one, _ in found], [one for _, one in found]
-        for one in bits:
-            self._trace.add_folded(one)
+            sums = [one for _, one in found if one is not None]
+        for bits, _ in found:
+            self._trace.add_folded(bits)
         self._used_missed = np.array(sums).sum(axis=0)
         happened = self._lap("radio and demand", began)
         if self._plan.sells_ai:
             self._flow(minute)
         else:
             self._refuse_all()
+            self.orchestrator.learned(minute, self._is_routed(minute))
         flowed = self._lap("flows", happened)
         self._add_up(minute)
-        self.orchestrator.learned(minute, self._is_routed(minute))
         self._lap("figures and checks", flowed)
+
+    def _beginning(self, minute: int) -> Callable[[slice], tuple[int, Sums | None]]:
+        """What of a minute, by rows, needs no figures of the one before.
+
+        Rows know nothing of each other here: unless something is decided in between, they are taken
+        through at once.
+        """
+        keep, happen = partial(self._keep_radio, minute), self._happening(minute)
+        if self._is_decided(minute):
+            return lambda rows: (keep(rows), None)
+        return lambda rows: (keep(rows), happen(rows))
 
     def _lap(self, phase: str, began: float) -> float:
         now = time.perf_counter()
@@ -151,6 +164,9 @@ class Day:
 
     def _is_placed(self, minute: int) -> bool:
         return minute % self._ground.country.place_period_min == 0
+
+    def _is_looked_at(self, minute: int) -> bool:
+        return minute % LOOK_MIN == LOOK_MIN - 1
 
     def _is_decided(self, minute: int) -> bool:
         """Where services stand, or by which routes they are reached, is decided anew."""
@@ -191,7 +207,7 @@ class Day:
         self._ways.follow(s, self._gateways.sent[s], self._gateways.only[s], expected[s])
         return folded(weight)
 
-    def _happening(self, minute: int) -> Callable[[slice], tuple[float, float]]:
+    def _happening(self, minute: int) -> Callable[[slice], Sums]:
         """Load and demand of this minute, by rows; what was decided cannot know them."""
         ground, known = self._ground, self._known
         share, memory = self.orchestrator.decided.share, ground.country.radio.memory
@@ -201,7 +217,7 @@ class Day:
             chance.key(self._seed, chance.BURSTS, minute),
         )
 
-        def happen(rows: slice) -> tuple[float, float]:
+        def happen(rows: slice) -> Sums:
             sums = radio.minute_of_radio(
                 ground, self._tables, known.radio, share, minute, start, memory, rows
             )
@@ -242,10 +258,12 @@ class Day:
         for level in reversed(self._ground.levels):
             sums = self._threads.each(partial(self._serve, minute), parts(level))
             self._given_busy_work += np.array(sums).sum(axis=0)
-            turned = level.start + np.flatnonzero(self._outcome.turned[level])
-            self._refused += self._threads.each(partial(self._up, turned), services)
-        account = partial(self._account, came_there)
-        good, served, self._in_line = np.array(self._threads.each(account, services)).T
+            turned = level.start + np.flatnonzero(self._outcome.turned[level].view(np.bool_))
+            if len(turned):
+                # So few that to wake another thread takes as long.
+                self._refused += [self._up(turned, s) for s in services]
+        self.orchestrator.learned(minute, self._is_routed(minute))
+        good, served, self._in_line = np.array(self._accounts(minute, came_there)).T
         where = checks.Where(self._plan.name, minute, self._ground)
         checks.conserved(where, self._came, served, self._refused, before, self._in_line)
         self.tally.came += self._came
@@ -253,6 +271,24 @@ class Day:
         self.tally.refused += self._refused
         self.tally.good += good
         self._made = float((self._tokens * served).sum()) / MINUTE_S
+
+    def _accounts(self, minute: int, came_there: Floats) -> list[tuple[float, float, float]]:
+        """Account for all services, and begin the next minute beside that: threads wait less."""
+        services = len(self._rates)
+        tasks: list[Callable[[], Any]] = [
+            partial(self._account, came_there, s) for s in range(services)
+        ]
+        if minute + 1 < self._ground.country.minutes and not self._is_looked_at(minute):
+            tasks += [partial(self._beginning(minute + 1), rows) for rows in self._rows]
+        began = time.perf_counter()
+        done = self._threads.each(_timed, tasks)
+        wall_s, busy_s = time.perf_counter() - began, [seconds for _, seconds in done]
+        beside = wall_s * sum(busy_s[services:]) / max(sum(busy_s), 1e-9)
+        self.tally.seconds["radio and demand"] += beside
+        self.tally.seconds["flows"] = self.tally.seconds.get("flows", 0.0) - beside
+        found = [one for one, _ in done]
+        self._begun = found[services:]
+        return found[:services]
 
     def _push(self, s: int) -> tuple[float, float]:
         found: tuple[float, float] = flows.push(
@@ -321,7 +357,7 @@ class Day:
         for name, value in values.items():
             sums.series[name][minute] = value
         self._trace.add(np.array(list(values.values())), self._came, self._refused)
-        if minute % LOOK_MIN == LOOK_MIN - 1:
+        if self._is_looked_at(minute):
             self._look()
 
     def _look(self) -> None:
@@ -367,3 +403,9 @@ class Day:
             *fared,
         )
         return fared
+
+
+def _timed(task: Callable[[], Any]) -> tuple[Any, float]:
+    """What it gives, and seconds that it took."""
+    began = time.perf_counter()
+    return task(), time.perf_counter() - began

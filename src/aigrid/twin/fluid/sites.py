@@ -138,7 +138,7 @@ def site_times(
                 least,
                 fill,
                 loads,
-                found[here],
+                ready[here],
                 spare[here],
             )
 
@@ -179,11 +179,12 @@ def _late(share, compute, together, ready, need, at_full, ttft_slo_ms, speed, fo
 
 
 @njit(**_OPTIONS)
-def _shrink(speed, type_of, needed, full, least, fill, loads, found, spare):
+def _shrink(speed, type_of, needed, full, least, fill, loads, ready, spare):
     """What open sites can take where promises are kept up to a lower load only."""
     for row in range(len(speed)):
         kind = type_of[row]
-        if found[row] < np.inf and needed[kind, full] > speed[row]:
+        is_open = (speed[row] > 0.0) & (ready[row] > 0.0)
+        if is_open & (needed[kind, full] > speed[row]):
             most = least[kind, int(speed[row] * CELLS)]
             while most < full and needed[kind, most + 1] <= speed[row]:
                 most += 1
