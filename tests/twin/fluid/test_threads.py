@@ -51,3 +51,13 @@ def test_parts_cover_the_rows_whatever_their_number() -> None:
     cut = parts(slice(7, 7 + 10 * SMALL))
     assert len(cut) == PARTS and cut[0].start == 7 and cut[-1].stop == 7 + 10 * SMALL
     assert all(a.stop == b.start for a, b in pairwise(cut))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_two_kinds_of_tasks_run_together_and_are_told_apart(workers: int) -> None:
+    with Threads(workers) as threads:
+        squares, names = [lambda at=at: at * at for at in range(5)], [lambda: "a", lambda: "b"]
+        found, more, part = threads.together(squares, names)
+        assert (found, more) == ([0, 1, 4, 9, 16], ["a", "b"]) and 0.0 <= part <= 1.0
+        assert threads.together(names, []) == (["a", "b"], [], 0.0)
+        assert threads.together([], []) == ([], [], 0.0)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from aigrid.twin.policies import Plan
 Floats = NDArray[np.float64]
 # Devices that the radio keeps busy, and the sum of its misses.
 Sums = tuple[float, float]
+Result = TypeVar("Result")
+Other = TypeVar("Other")
 MINUTE_S = 60.0
 # Latency over the day, and how origins fare, are looked at this often.
 LOOK_MIN = 30
@@ -125,9 +127,8 @@ class Day:
         self._begun = []
         if self._is_decided(minute):
             kept = self._lap("radio and demand", began)
-            self._route(minute)
+            sums = self._route(minute)
             began = self._lap("routing", kept)
-            sums = self._threads.each(self._happening(minute), self._rows)
         else:
             sums = [one for _, one in found if one is not None]
         for bits, _ in found:
@@ -181,7 +182,8 @@ class Day:
         checks.radio_first(where, decided.share, decided.need, decided.blocked, rows)
         return folded(decided.share[rows])
 
-    def _route(self, minute: int) -> None:
+    def _route(self, minute: int) -> list[Sums]:
+        """Decide, and let the minute happen beside that; what the latter gives, by rows."""
         country, orchestrator = self._ground.country, self.orchestrator
         orchestrator.expect(minute, country.route_period_min)
         if self._is_placed(minute):
@@ -195,10 +197,13 @@ class Day:
             self._gateways.hold, decided.share, self._arrive, self._outcome.running, decided.ready
         )
         self._threads.each(hold, self._rows)
-        for bits in orchestrator.route(minute, self._load_seen, is_first, self._follow):
-            self._trace.add_folded(bits or 0)
+        weighing = orchestrator.weighing(minute, self._load_seen, is_first, self._follow)
+        folds, sums = self._beside("routing", weighing, self._happening(minute))
+        for bits in folds:
+            self._trace.add_folded(bits)
         self._ways.congest()
         self.tally.series["link_load_max"][minute:] = self._ways.link_load_max
+        return sums
 
     def _follow(self, s: int) -> int:
         """Gateways send a service's requests by its new weights; all of these in 64 bits."""
@@ -274,21 +279,25 @@ class Day:
 
     def _accounts(self, minute: int, came_there: Floats) -> list[tuple[float, float, float]]:
         """Account for all services, and begin the next minute beside that: threads wait less."""
-        services = len(self._rates)
-        tasks: list[Callable[[], Any]] = [
-            partial(self._account, came_there, s) for s in range(services)
-        ]
+        tasks = [partial(self._account, came_there, s) for s in range(len(self._rates))]
         if minute + 1 < self._ground.country.minutes and not self._is_looked_at(minute):
-            tasks += [partial(self._beginning(minute + 1), rows) for rows in self._rows]
-        began = time.perf_counter()
-        done = self._threads.each(_timed, tasks)
-        wall_s, busy_s = time.perf_counter() - began, [seconds for _, seconds in done]
-        beside = wall_s * sum(busy_s[services:]) / max(sum(busy_s), 1e-9)
-        self.tally.seconds["radio and demand"] += beside
-        self.tally.seconds["flows"] = self.tally.seconds.get("flows", 0.0) - beside
-        found = [one for one, _ in done]
-        self._begun = found[services:]
-        return found[:services]
+            found, self._begun = self._beside("flows", tasks, self._beginning(minute + 1))
+            return found
+        return self._threads.together(tasks, [])[0]
+
+    def _beside(
+        self,
+        phase: str,
+        tasks: Sequence[Callable[[], Result]],
+        by_rows: Callable[[slice], Other],
+    ) -> tuple[list[Result], list[Other]]:
+        """Run tasks of a phase, and what goes on by rows beside them; the time is told apart."""
+        began, more = time.perf_counter(), [partial(by_rows, rows) for rows in self._rows]
+        found, rest, part = self._threads.together(tasks, more)
+        beside_s = (time.perf_counter() - began) * part
+        for name, more_s in (("radio and demand", beside_s), (phase, -beside_s)):
+            self.tally.seconds[name] = self.tally.seconds.get(name, 0.0) + more_s
+        return found, rest
 
     def _push(self, s: int) -> tuple[float, float]:
         found: tuple[float, float] = flows.push(
@@ -403,9 +412,3 @@ class Day:
             *fared,
         )
         return fared
-
-
-def _timed(task: Callable[[], Any]) -> tuple[Any, float]:
-    """What it gives, and seconds that it took."""
-    began = time.perf_counter()
-    return task(), time.perf_counter() - began

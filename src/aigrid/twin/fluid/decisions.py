@@ -220,23 +220,26 @@ class Orchestrator:
         decided.ready = np.where(decided.resident.T, part, 0.0).astype(np.float32)
         self._is_loading = bool(decided.loading_s.any())
 
-    def route(
-        self,
-        minute: int,
-        load: Floats,
-        is_first: bool,
-        after: Callable[[int], Result | None] = lambda _: None,
-    ) -> list[Result | None]:
+    def route(self, minute: int, load: Floats, is_first: bool) -> None:
         """Weigh all candidates anew.
 
         Args:
             minute: from which on they hold.
             load: (N,) of each site, offered over possible, as seen last.
             is_first: there are no weights yet that would damp the new ones.
-            after: what to do with a service once its weights are there, in the same thread.
+        """
+        self._threads.together(self.weighing(minute, load, is_first, lambda _: None), [])
 
-        Returns:
-            what that gave, for each service.
+    def weighing(
+        self, minute: int, load: Floats, is_first: bool, after: Callable[[int], Result]
+    ) -> list[Callable[[], Result]]:
+        """What is left of `route` once each site's compute is split: a task for each service.
+
+        Args:
+            minute: as in `route`.
+            load: likewise.
+            is_first: likewise.
+            after: what to do with a service once its weights are there; a task gives what it gives.
         """
         decided, ground = self.decided, self._ground
         compute = ground.compute * decided.share
@@ -249,12 +252,12 @@ class Orchestrator:
             spare = self._spare[:, rows].T
             fill.split(self._policy, compute[rows], asked, work_s, serving, spare)
 
-        def weigh(s: int) -> Result | None:
+        def weigh(s: int) -> Result:
             decided.weight[s] = self._weigh(s, self._spare[s], compute, load, is_first)
             return after(s)
 
         self._threads.each(split, self._rows)
-        return self._threads.each(weigh, range(len(self._spare)))
+        return [partial(weigh, s) for s in range(len(self._spare))]
 
     def _least_share(self, minute: int, rows: slice) -> Floats:
         """Shares of `rows` to count on until routes are weighed again."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 # Rows are cut in so many parts, whatever the number of threads.
 PARTS = 8
@@ -15,6 +16,7 @@ PARTS = 8
 SMALL = 4096
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 
 
 class _Work(Generic[Item, Result]):
@@ -87,6 +89,20 @@ class Threads:
         work.help()
         return work.finish()
 
+    def together(
+        self, tasks: Sequence[Callable[[], Result]], more: Sequence[Callable[[], Other]]
+    ) -> tuple[list[Result], list[Other], float]:
+        """Run two kinds of tasks at once, the first ones first.
+
+        Returns:
+            what they give, and the part of all threads' time that `more` took.
+        """
+        both: list[Callable[[], Any]] = [*tasks, *more]
+        done = self.each(_timed, both)
+        found, seconds = [one for one, _ in done], [s for _, s in done]
+        part = sum(seconds[len(tasks) :]) / max(sum(seconds), 1e-9)
+        return found[: len(tasks)], found[len(tasks) :], part
+
     def _help(self) -> None:
         while (work := self._calls.get()) is not None:
             work.help()
@@ -105,6 +121,12 @@ class Threads:
             self._calls.put(None)
         for helper in self._helpers:
             helper.join()
+
+
+def _timed(task: Callable[[], Result]) -> tuple[Result, float]:
+    """What it gives, and seconds that it took."""
+    began = time.perf_counter()
+    return task(), time.perf_counter() - began
 
 
 def parts(rows: slice) -> list[slice]:
