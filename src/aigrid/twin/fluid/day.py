@@ -392,19 +392,12 @@ class Day:
 
     def _look_at(self, s: int) -> Floats:
         """(3, N) requests a second asked, answered and promised, of each origin."""
-        arrive, above = self._arrive[s] * MINUTE_S, self._ground.above
-        turned = np.divide(
-            self._outcome.over[s], arrive, out=np.zeros_like(arrive), where=arrive > 0.0
-        )
-        own = 1.0 - np.clip(turned, 0.0, 1.0)
-        taken, kept = own.copy(), own * self._good[s]
-        higher = above >= 0
-        for _ in self._ground.levels[1:]:
-            taken[higher] = (own + (1.0 - own) * taken[above])[higher]
-            kept[higher] = (own * self._good[s] + (1.0 - own) * kept[above])[higher]
-        fared = np.zeros((3, len(above)))
+        ground, good = self._ground, self._good[s]
+        taken, kept = np.empty((2, len(good)))
+        paths.fates(ground.above, self._arrive[s], self._outcome.over[s], good, taken, kept)
+        fared = np.zeros((3, len(good)))
         paths.origins(
-            self._ground.reach,
+            ground.reach,
             self._gateways.sent[s],
             self._known.requests.rate[s],
             taken,

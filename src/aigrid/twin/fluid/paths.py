@@ -10,6 +10,7 @@ from aigrid.twin.models.path import link_wait_ms
 
 # Set in the code of a path that leaves its hub.
 CROSSES = 128
+MINUTE_S = 60.0
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -238,6 +239,27 @@ def _add_blend(some, hit, here, parts, row, kept, mass, bins):
             mass[here, 0, bin_] += some * part
             found += part * kept[here, 0, bin_]
     return found
+
+
+@njit(**_OPTIONS)
+def fates(above, arrive, over, good, taken, kept):
+    """What becomes of requests that are sent to a site: served there, or above where it refuses.
+
+    Args:
+        above: (N,) row of the site above, smaller than the site's; -1 for none.
+        arrive: (N,) requests a second of one service.
+        over: (N,) requests of this minute that are refused.
+        good: (N,) float32 part of what is served that keeps what was promised.
+        taken: (N,) to fill, part that is answered.
+        kept: (N,) to fill, part that is answered as promised.
+    """
+    for row in range(len(above)):
+        came = arrive[row] * MINUTE_S
+        own = 1.0 - min(max(over[row] / came, 0.0), 1.0) if came > 0.0 else 1.0
+        taken[row], kept[row] = own, own * good[row]
+        if above[row] >= 0:
+            taken[row] += (1.0 - own) * taken[above[row]]
+            kept[row] += (1.0 - own) * kept[above[row]]
 
 
 @njit(**_OPTIONS)
