@@ -54,6 +54,7 @@ class Mixes:
         most = self._used + MOST
         self._weight = np.array([_weights(ground, kind) for kind in ground.types])
         self._before = places_before(len(ground.country.services))
+        self._parts_of: dict[int, Counts] = {}
         self._code = np.zeros(len(ground.type_of), np.int32)
         self._fresh = np.zeros(len(ground.type_of), np.bool_)
         shape = len(ground.types), 1 + number_of(len(ground.country.services))
@@ -132,14 +133,13 @@ class Mixes:
                 if self._seen[kind, code] < 0 and is_common and self._used < len(self._kind):
                     self._seen[kind, code] = self._add(kind, int(code))
                     is_new[kind, code] = True
-            for code in codes:
-                known = self._seen[kind, code]
-                mix = parts_of(int(code), self._before)
-                table[kind, code] = self._nearest(kind, mix) if known < 0 else known
+            table[kind, codes] = self._seen[kind, codes]
+            others = codes[self._seen[kind, codes] < 0]
+            table[kind, others] = self._nearest(kind, others)
         return table, is_new
 
     def _add(self, kind: int, code: int) -> int:
-        made, weight, mix = self._base.made, self._weight[kind], parts_of(code, self._before)
+        made, weight, mix = self._base.made, self._weight[kind], self._parts(code)
         key = kind, code
         if key not in made:
             asked = np.divide(mix, weight, out=np.zeros_like(weight), where=weight > 0.0)
@@ -154,10 +154,20 @@ class Mixes:
         self._used += 1
         return at
 
-    def _nearest(self, kind: int, mix: NDArray[np.int64]) -> int:
-        apart = np.abs(self._mix - mix).sum(axis=1)
-        apart[(self._kind != kind) | (self._mix.sum(axis=1) == 0)] = 2 * WHOLE
-        return int(np.argmin(apart)) if apart.min() < 2 * WHOLE else kind
+    def _parts(self, code: int) -> Counts:
+        """(S,) of a mix; found once."""
+        if code not in self._parts_of:
+            self._parts_of[code] = parts_of(code, self._before)
+        return self._parts_of[code]
+
+    def _nearest(self, kind: int, codes: Counts) -> Counts:
+        """The table of each mix whose parts are the least apart; the country's, if none is near."""
+        used = slice(0, self._used)
+        mix = np.array([self._parts(int(code)) for code in codes]).reshape(-1, self._mix.shape[1])
+        apart = np.abs(self._mix[np.newaxis, used] - mix[:, np.newaxis]).sum(axis=2)
+        apart[:, (self._kind[used] != kind) | (self._mix[used].sum(axis=1) == 0)] = 2 * WHOLE
+        nearest = np.argmin(apart, axis=1)
+        return np.where(apart.min(axis=1) < 2 * WHOLE, nearest, kind)
 
 
 def _longer(values: NDArray[Any], axis: int, length: int) -> NDArray[Any]:
