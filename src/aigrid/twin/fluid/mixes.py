@@ -33,6 +33,8 @@ WHOLE = 8
 # Mixes at most, and the part of a type's sites that must have one before a table is made for it;
 # others are read in the nearest one.
 MOST, RARE = 96, 5e-4
+# Sites that are looked at together, within the reach of a processor's cache.
+BLOCK = 512
 
 
 class Mixes:
@@ -239,23 +241,26 @@ def encode(  # type: ignore[no-untyped-def]
         moved: (2, T, 1 + M) sites by type and mix that came to it, and that left it; added to.
         columns: S values, any: a tuple's length is known when this is compiled.
     """
-    share, mix = np.zeros(len(columns)), np.zeros(len(columns), np.int64)
-    for row in range(first, last):
-        total, fresh[row], kind = 0.0, False, type_of[row]
+    share, mix = np.empty((len(columns), BLOCK)), np.empty((len(columns), BLOCK), np.int64)
+    total = np.empty(BLOCK)
+    for begin in range(first, last, BLOCK):
+        end = min(begin + BLOCK, last)
+        total[:] = 0.0
         for s in range(len(columns)):
-            share[s] = arrive[s, row] * weight[kind, s]
-            total += share[s]
-        if total <= 0.0:
-            continue
-        rounded(share, mix)
-        now, left = 1, WHOLE
-        for s in range(len(columns)):
-            now += before[s, left, mix[s]]
-            left -= mix[s]
-        if now != code[row]:
-            moved[0, kind, now] += 1
-            moved[1, kind, code[row]] += 1
-            code[row], fresh[row] = now, True
+            for at in range(end - begin):
+                share[s, at] = arrive[s, begin + at] * weight[type_of[begin + at], s]
+                total[at] += share[s, at]
+        _rounded(share, total, end - begin, mix, columns)
+        for at in range(end - begin):
+            row, now, left = begin + at, 1, WHOLE
+            for s in range(len(columns)):
+                now += before[s, left, mix[s, at]]
+                left -= mix[s, at]
+            fresh[row] = total[at] > 0.0 and now != code[row]
+            if fresh[row]:
+                moved[0, type_of[row], now] += 1
+                moved[1, type_of[row], code[row]] += 1
+                code[row] = now
 
 
 @njit(**_OPTIONS)
@@ -279,23 +284,38 @@ def read(first, last, type_of, code, fresh, table, is_new, found):  # type: igno
 
 
 @njit(**_OPTIONS)
-def rounded(share, mix):  # type: ignore[no-untyped-def]
-    """Fill `mix` with whole parts that sum to `WHOLE`, by largest remainder; zeros for nothing."""
-    total, left = 0.0, WHOLE
-    for s in range(len(share)):
-        total += share[s]
-        mix[s] = 0
-    if total <= 0.0:
-        return
-    scale = WHOLE / total
-    for s in range(len(share)):
-        mix[s] = int(share[s] * scale)
-        left -= mix[s]
-    while left > 0:
-        best, most = 0, -1.0
-        for s in range(len(share)):
-            over = share[s] * scale - mix[s]
-            if over > most:
-                best, most = s, over
-        mix[best] += 1
-        left -= 1
+def _rounded(share, total, mixes, mix, columns):  # type: ignore[no-untyped-def]
+    """Fill `mix` with whole parts that sum to `WHOLE`, by largest remainder; zeros for nothing.
+
+    Args:
+        share: (S, M) parts, to change.
+        total: (M,) their sums.
+        mixes: how many of the M are looked at.
+        mix: (S, M) to fill.
+        columns: S values, any: a tuple's length is known when this is compiled.
+    """
+    left = np.empty(mixes, np.int64)
+    for at in range(mixes):
+        left[at] = WHOLE if total[at] > 0.0 else 0
+    for s in range(len(columns)):
+        for at in range(mixes):
+            part = share[s, at] * (WHOLE / total[at]) if total[at] > 0.0 else 0.0
+            mix[s, at] = int(part)
+            share[s, at] = part - int(part)
+            left[at] -= int(part)
+    # One more for those whose remainder comes before that of enough others.
+    for s in range(len(columns)):
+        for at in range(mixes):
+            ahead = 0
+            for other in range(len(columns)):
+                its, mine = share[other, at], share[s, at]
+                ahead += (its > mine) | ((its == mine) & (other < s))
+            mix[s, at] += ahead < left[at]
+
+
+def rounded(share: Floats) -> Counts:
+    """(S,) whole parts of one mix, as sites are given them; zeros where nothing is asked."""
+    found = np.zeros((len(share), 1), np.int64)
+    column = share[:, np.newaxis].copy()
+    _rounded(column, share.sum(keepdims=True), 1, found, (0,) * len(share))
+    return found[:, 0]
