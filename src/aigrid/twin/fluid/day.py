@@ -245,8 +245,7 @@ class Day:
         came = self._known.requests.rate.sum(axis=1) * MINUTE_S
         self.tally.came += came
         self.tally.refused += came
-        self._refused = came
-        self._came = came
+        self._came = self._refused = came
         self._made = 0.0
 
     def _flow(self, minute: int) -> None:
@@ -391,17 +390,11 @@ class Day:
         self.tally.ttft_p99.append(quantile_ms(_EDGES_MS, np.asarray(counts), 0.99))
 
     def _look_at(self, s: int) -> Floats:
-        """(3, N) requests a second asked, answered and promised, of each origin."""
-        ground, good = self._ground, self._good[s]
-        taken, kept = np.empty((2, len(good)))
-        paths.fates(ground.above, self._arrive[s], self._outcome.over[s], good, taken, kept)
-        fared = np.zeros((3, len(good)))
-        paths.origins(
-            ground.reach,
+        return paths.fared(
+            self._ground,
+            self._arrive[s],
+            self._outcome.over[s],
+            self._good[s],
             self._gateways.sent[s],
             self._known.requests.rate[s],
-            taken,
-            kept,
-            *fared,
         )
-        return fared

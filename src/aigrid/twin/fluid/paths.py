@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
+from aigrid.twin.fluid.ground import Ground
 from aigrid.twin.models.path import link_wait_ms
 
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 # Set in the code of a path that leaves its hub.
 CROSSES = 128
 MINUTE_S = 60.0
@@ -238,6 +242,34 @@ def _add_blend(some, hit, here, parts, row, kept, mass, bins):
             part = parts[row, bin_] * hit
             mass[here, 0, bin_] += some * part
             found += part * kept[here, 0, bin_]
+    return found
+
+
+def fared(
+    ground: Ground,
+    arrive: Floats,
+    over: Floats,
+    good: Singles,
+    sent: Singles,
+    rate: Floats,
+) -> Floats:
+    """How requests of one service fare now, by the origin that they come from.
+
+    Args:
+        ground: what stays.
+        arrive: (N,) requests a second at each site.
+        over: (N,) requests of this minute that are refused.
+        good: (N,) part of what is served that keeps what was promised.
+        sent: (N, K) part of each origin's requests that goes to each candidate.
+        rate: (N,) requests a second of each origin.
+
+    Returns:
+        (3, N) requests a second asked, answered and promised.
+    """
+    taken, kept = np.empty((2, len(good)))
+    fates(ground.above, arrive, over, good, taken, kept)
+    found = np.zeros((3, len(good)))
+    origins(ground.reach, sent, rate, taken, kept, *found)
     return found
 
 
