@@ -10,16 +10,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from aigrid.twin.country.scenario import Country
-from aigrid.twin.fluid import caution, chance
+from aigrid.twin.fluid import caution, chance, radio_kernels
 from aigrid.twin.fluid.caution import Caution
 from aigrid.twin.fluid.ground import Ground
+from aigrid.twin.fluid.radio_kernels import LOG_OFFSET
 from aigrid.twin.models.shapes import MINUTES, radio_shape
-from aigrid.twin.models.slot_kernels import miss_at, quantile_need
+from aigrid.twin.models.slot_kernels import quantile_need
 from aigrid.twin.models.slots import MISS_PROBABILITY, NeedTable, need_table
 
 Floats = NDArray[np.float64]
-# Forecasts know no values below 0.
-LOG_OFFSET = 25.0
 SMALLEST = 1e-6
 # Of the slots, the part that may be late: the limit of the radio, half of it kept for what the
 # model of load does not know.
@@ -155,7 +154,7 @@ def minute_of_radio(
         devices that the radio keeps busy, and the sum of `miss`.
     """
     network = ground.network
-    found: tuple[float, float] = _minute(
+    found: tuple[float, float] = radio_kernels.minute(
         rows.start,
         rows.stop,
         start,
@@ -178,80 +177,6 @@ def minute_of_radio(
         state.used_sum,
     )
     return found
-
-
-@njit(**_OPTIONS)
-def _minute(
-    first,
-    last,
-    start,
-    memory,
-    shapes,
-    normals,
-    numbers,
-    survival,
-    shape,
-    peak,
-    cells,
-    compute,
-    preemption,
-    share,
-    deviation,
-    seen,
-    given,
-    miss,
-    miss_sum,
-    used_sum,
-):
-    fixed, per_load, burstiness, spread = numbers[0], numbers[1], numbers[2], numbers[4]
-    bits, loads = np.empty(last - first, np.uint64), np.empty(last - first, np.float32)
-    chance.draws(start, first, bits)
-    _drift(bits, normals, memory, deviation[first:last])
-    _levels(
-        shapes - 0.5 * spread * spread,
-        shape[first:last],
-        peak[first:last],
-        spread,
-        deviation[first:last],
-        seen[first:last],
-        loads,
-    )
-    all_used, all_missed = 0.0, 0.0
-    for row in range(first, last):
-        n = cells[row]
-        given[row] = share[row]
-        if n == 0:
-            continue
-        load = np.float64(loads[row - first])
-        temporal = preemption[row] < 1.0
-        kept = compute[row] * (1.0 - share[row])
-        if temporal:
-            kept = compute[row] * (1.0 - preemption[row]) if share[row] > 0.0 else compute[row]
-        missed = miss_at(survival, n, load, kept, fixed, per_load, burstiness)
-        used = min(n * (fixed + per_load * load), compute[row])
-        if temporal:
-            given[row] = min(share[row], 1.0 - used / compute[row])
-        miss[row] = missed
-        miss_sum[row] += missed
-        used_sum[row] += used
-        all_used += used
-        all_missed += missed
-    return all_used, all_missed
-
-
-@njit(**_OPTIONS)
-def _drift(bits, normals, memory, deviation):
-    kept, fresh = np.float32(memory), np.float32(np.sqrt(1.0 - memory * memory))
-    for at in range(len(bits)):
-        deviation[at] = kept * deviation[at] + fresh * chance.tailed(bits[at], normals)
-
-
-@njit(**_OPTIONS)
-def _levels(usual, shape, peak, spread, deviation, seen, load):
-    for at in range(len(load)):
-        level = min(usual[shape[at]] + peak[at] + spread * deviation[at], 0.0)
-        seen[at] = level + LOG_OFFSET
-        load[at] = chance.exponential(np.float32(level))
 
 
 def needs_at(
