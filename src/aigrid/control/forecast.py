@@ -105,20 +105,59 @@ def ahead(
     Returns:
         (rows,) float64, 0 or more.
     """
-    here, there = _bin(profile, now_min), _bin(profile, now_min + ahead_min)
     seen_now = np.asarray(value, np.float64)
-    if profile.seen[here] == 0.0 or profile.seen[there] == 0.0:
-        return np.maximum(seen_now, 0.0)
+    found: FloatColumn = np.empty(len(seen_now))
+    look = look_ahead(profile, now_min, ahead_min, z, memory_per_min, smooth=smooth)
+    ahead_of(*look, seen_now, found)
+    return found
+
+
+class Look(NamedTuple):
+    """What a look ahead needs of a profile, for `ahead_of`.
+
+    Attributes:
+        here: (rows,) mean now; of the bin before.
+        here_too: (rows,) of the bin after.
+        part: how far now is from the one to the other.
+        there: (rows,) mean at the time asked for, likewise.
+        there_too: (rows,).
+        part_there: of the time asked for.
+        spread: (rows,) there.
+        kept: what is left of a deviation by then.
+        unknown: how many spreads to add; NaN where a bin knows nothing.
+    """
+
+    here: Bins
+    here_too: Bins
+    part: float
+    there: Bins
+    there_too: Bins
+    part_there: float
+    spread: Bins
+    kept: float
+    unknown: float
+
+
+def look_ahead(
+    profile: DailyProfile,
+    now_min: float,
+    ahead_min: float,
+    z: float,
+    memory_per_min: float = MEMORY_PER_MIN,
+    *,
+    smooth: bool = False,
+) -> Look:
+    """Prepare `ahead_of` once for many parts of the rows; arguments as in `ahead`."""
+    here, there = _bin(profile, now_min), _bin(profile, now_min + ahead_min)
+    knows = profile.seen[here] > 0.0 and profile.seen[there] > 0.0
     kept = memory_per_min**ahead_min
-    value_ahead: FloatColumn = _ahead(
+    return Look(
         *_between(profile, now_min, smooth),
         *_between(profile, now_min + ahead_min, smooth),
         profile.spread[:, there],
-        seen_now,
         kept,
-        z * (1.0 - kept * kept) ** 0.5,
+        z * (1.0 - kept * kept) ** 0.5 if knows else math.nan,
     )
-    return value_ahead
 
 
 def demand_ahead(
@@ -129,6 +168,7 @@ def demand_ahead(
     memory_per_min: float = LEVEL_MEMORY_PER_MIN,
     *,
     smooth: bool = False,
+    out: FloatColumn | None = None,
 ) -> FloatColumn:
     """Demand to expect, `ahead_min` from now: the daily shape times the level of this day.
 
@@ -142,19 +182,23 @@ def demand_ahead(
         memory_per_min: what is left of a level after a minute, 0 to 1: that of a whole country's
             demand lasts, that of a single tower's is gone soon.
         smooth: as in `ahead`.
+        out: (rows,) float64 to fill; None for a new one.
 
     Returns:
         (rows,) float64; the present value where the profile knows nothing.
     """
     here, there = _bin(profile, now_min), _bin(profile, now_min + ahead_min)
     seen_now = np.asarray(value, np.float64)
+    expected: FloatColumn = np.empty(len(seen_now)) if out is None else out
     if profile.seen[here] == 0.0 or profile.seen[there] == 0.0:
-        return seen_now
-    expected: FloatColumn = _demand_ahead(
+        expected[:] = seen_now
+        return expected
+    _demand_ahead(
         *_between(profile, now_min, smooth),
         *_between(profile, now_min + ahead_min, smooth),
         seen_now,
         memory_per_min**ahead_min,
+        expected,
     )
     return expected
 
@@ -200,30 +244,27 @@ def _line(one, other, part):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _ahead(  # type: ignore[no-untyped-def]
-    here, here_too, part, there, there_too, part_there, spread, value, kept, unknown
+def ahead_of(  # type: ignore[no-untyped-def]
+    here, here_too, part, there, there_too, part_there, spread, kept, unknown, value, found
 ):
-    found = np.empty(len(value))
+    """Fill `found` with the values of `ahead`: columns of `Look`, and what is seen now."""
     for row in range(len(value)):
         now = _line(here[row], here_too[row], part)
         then = _line(there[row], there_too[row], part_there)
         guess = then + kept * (value[row] - now) + unknown * spread[row]
         found[row] = max(value[row] if np.isnan(guess) else guess, 0.0)
-    return found
 
 
 @njit(cache=True, nogil=True)
 def _demand_ahead(  # type: ignore[no-untyped-def]
-    here, here_too, part, there, there_too, part_there, value, kept
+    here, here_too, part, there, there_too, part_there, value, kept, found
 ):
-    found = np.empty(len(value))
     for row in range(len(value)):
         usual = _line(here[row], here_too[row], part)
         then = _line(there[row], there_too[row], part_there)
         level = value[row] / usual if usual > 0.0 else 1.0
         guess = then * (1.0 + kept * (min(level, LEVEL_LIMIT) - 1.0))
         found[row] = guess if np.isfinite(guess) else value[row]
-    return found
 
 
 def ai_demand(running: FloatColumn, waiting: FloatColumn) -> FloatColumn:

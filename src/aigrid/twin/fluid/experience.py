@@ -18,7 +18,8 @@ from aigrid.control.forecast import DailyProfile
 from aigrid.twin.fluid import chance, demand, radio
 from aigrid.twin.fluid.demand import DemandState
 from aigrid.twin.fluid.ground import Ground
-from aigrid.twin.fluid.radio import LOG_OFFSET, RadioState, RadioTables
+from aigrid.twin.fluid.radio import RadioState, RadioTables
+from aigrid.twin.fluid.radio_kernels import LOG_OFFSET
 from aigrid.twin.models.shapes import MINUTES
 
 Floats = NDArray[np.float64]

@@ -10,16 +10,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from aigrid.twin.country.scenario import Country
-from aigrid.twin.fluid import caution, chance
+from aigrid.twin.fluid import caution, chance, radio_kernels
 from aigrid.twin.fluid.caution import Caution
 from aigrid.twin.fluid.ground import Ground
+from aigrid.twin.fluid.radio_kernels import BLOCK
 from aigrid.twin.models.shapes import MINUTES, radio_shape
-from aigrid.twin.models.slot_kernels import miss_at, quantile_need
+from aigrid.twin.models.slot_kernels import quantile_need
 from aigrid.twin.models.slots import MISS_PROBABILITY, NeedTable, need_table
 
 Floats = NDArray[np.float64]
-# Forecasts know no values below 0.
-LOG_OFFSET = 25.0
 SMALLEST = 1e-6
 # Of the slots, the part that may be late: the limit of the radio, half of it kept for what the
 # model of load does not know.
@@ -155,7 +154,7 @@ def minute_of_radio(
         devices that the radio keeps busy, and the sum of `miss`.
     """
     network = ground.network
-    found: tuple[float, float] = _minute(
+    found: tuple[float, float] = radio_kernels.minute(
         rows.start,
         rows.stop,
         start,
@@ -178,121 +177,6 @@ def minute_of_radio(
         state.used_sum,
     )
     return found
-
-
-@njit(**_OPTIONS)
-def _minute(
-    first,
-    last,
-    start,
-    memory,
-    shapes,
-    normals,
-    numbers,
-    survival,
-    shape,
-    peak,
-    cells,
-    compute,
-    preemption,
-    share,
-    deviation,
-    seen,
-    given,
-    miss,
-    miss_sum,
-    used_sum,
-):
-    fixed, per_load, burstiness, spread = numbers[0], numbers[1], numbers[2], numbers[4]
-    bits, loads = np.empty(last - first, np.uint64), np.empty(last - first, np.float32)
-    chance.draws(start, first, bits)
-    _drift(bits, normals, memory, deviation[first:last])
-    _levels(
-        shapes - 0.5 * spread * spread,
-        shape[first:last],
-        peak[first:last],
-        spread,
-        deviation[first:last],
-        seen[first:last],
-        loads,
-    )
-    all_used, all_missed = 0.0, 0.0
-    for row in range(first, last):
-        n = cells[row]
-        given[row] = share[row]
-        if n == 0:
-            continue
-        load = np.float64(loads[row - first])
-        temporal = preemption[row] < 1.0
-        kept = compute[row] * (1.0 - share[row])
-        if temporal:
-            kept = compute[row] * (1.0 - preemption[row]) if share[row] > 0.0 else compute[row]
-        missed = miss_at(survival, n, load, kept, fixed, per_load, burstiness)
-        used = min(n * (fixed + per_load * load), compute[row])
-        if temporal:
-            given[row] = min(share[row], 1.0 - used / compute[row])
-        miss[row] = missed
-        miss_sum[row] += missed
-        used_sum[row] += used
-        all_used += used
-        all_missed += missed
-    return all_used, all_missed
-
-
-@njit(**_OPTIONS)
-def _drift(bits, normals, memory, deviation):
-    kept, fresh = np.float32(memory), np.float32(np.sqrt(1.0 - memory * memory))
-    for at in range(len(bits)):
-        deviation[at] = kept * deviation[at] + fresh * chance.tailed(bits[at], normals)
-
-
-@njit(**_OPTIONS)
-def _levels(usual, shape, peak, spread, deviation, seen, load):
-    for at in range(len(load)):
-        level = min(usual[shape[at]] + peak[at] + spread * deviation[at], 0.0)
-        seen[at] = level + LOG_OFFSET
-        load[at] = chance.exponential(np.float32(level))
-
-
-def needs_at(
-    ground: Ground,
-    tables: RadioTables,
-    forecast: Floats,
-    need: Floats,
-    slot_need: Floats,
-    rows: slice,
-) -> None:
-    """What to keep for the radio where its load's log is forecast.
-
-    Args:
-        ground: what stays.
-        tables: to look up.
-        forecast: median of the log of load of `rows`, plus `LOG_OFFSET`.
-        need: (N,) to fill, devices that a share must leave the radio: those of a slot where
-            sharing is spatial, of a guard period's mean where it is temporal.
-        slot_need: (N,) to fill, devices of a slot.
-        rows: contiguous.
-    """
-    table = tables.caution
-    _needs(
-        table.slot,
-        table.sustained,
-        ground.network.cells[rows],
-        ground.preemption[rows],
-        forecast,
-        need[rows],
-        slot_need[rows],
-    )
-
-
-@njit(**_OPTIONS)
-def _needs(slot, sustained, cells, preemption, forecast, need, slot_need):
-    for row in range(len(cells)):
-        n = cells[row]
-        if n > 0:
-            at = caution.at_median(forecast[row] - LOG_OFFSET)
-            slot_need[row] = slot[n, at]
-            need[row] = sustained[n, at] if preemption[row] < 1.0 else slot[n, at]
 
 
 def least_share(
@@ -335,17 +219,50 @@ def least_share(
 
 @njit(**_OPTIONS)
 def _least(slot, sustained, cells, compute, preemption, forecast, margin, share):
-    for row in range(len(cells)):
-        n = cells[row]
-        if n > 0 and share[row] > 0.0:
-            at = caution.at_median(forecast[row] - LOG_OFFSET)
-            need = slot[n, at]
-            if preemption[row] < 1.0:
-                limit = compute[row] * (1.0 - preemption[row])
-                while at > 0 and slot[n, at] > limit:
-                    at -= 1
-                need = sustained[n, at]
-            share[row] = min(share[row], max(1.0 - need / compute[row] - margin, 0.0))
+    flat = slot.reshape(-1), sustained.reshape(-1)
+    all_place, all_need, all_least = np.empty(BLOCK, np.uint32), np.empty(BLOCK), np.empty(BLOCK)
+    limits, last = np.full(len(slot), -1.0), np.zeros(len(slot), np.int64)
+    for begin in range(0, len(share), BLOCK):
+        here = slice(begin, min(begin + BLOCK, len(share)))
+        count = here.stop - begin
+        place, need, least = all_place[:count], all_need[:count], all_least[:count]
+        caution.places(cells[here], forecast[here], place)
+        _while_open(*flat, limits, last, cells[here], compute[here], preemption[here], place, need)
+        _left(need, compute[here], margin, least)
+        _lower(share[here], cells[here], least)
+        share[here] = least
+
+
+@njit(**_OPTIONS)
+def _while_open(slot, sustained, limits, last, cells, compute, preemption, place, need):
+    """Need at a load, or at the highest one below it at which slots leave AI in time.
+
+    Sites of the same size have it at the same place: it is looked for again only where they differ.
+    """
+    for row in range(len(need)):
+        n, at = cells[row], np.int64(place[row])
+        if preemption[row] < 1.0:
+            limit = compute[row] * (1.0 - preemption[row])
+            if limit != limits[n]:
+                begin = n * caution.MEDIANS
+                fits = np.searchsorted(slot[begin : begin + caution.MEDIANS], limit, side="right")
+                limits[n], last[n] = limit, begin + max(fits - 1, 0)
+            need[row] = sustained[min(at, last[n])]
+        else:
+            need[row] = slot[at]
+
+
+@njit(**_OPTIONS)
+def _left(need, compute, margin, left):
+    for row in range(len(left)):
+        left[row] = max(1.0 - need[row] / compute[row] - margin, 0.0)
+
+
+@njit(**_OPTIONS)
+def _lower(share, cells, least):
+    for row in range(len(least)):
+        is_guarded = (cells[row] > 0) & (share[row] > 0.0)
+        least[row] = min(share[row], least[row]) if is_guarded else share[row]
 
 
 def need_at_peak(ground: Ground, tables: RadioTables) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -57,14 +58,21 @@ def miss_at(survival, cells, load, compute, fixed, per_load, burstiness):
     The tail is convex in small loads, so that a straight line errs on the side of missing more.
     """
     carried = affordable(cells, load, compute, fixed, per_load, burstiness)
-    if carried >= cells:
-        return 0.0
-    if carried < 0:
-        return 1.0
-    at = min(max(load, 0.0), 1.0) * (survival.shape[1] - 1)
-    low = min(int(at), survival.shape[1] - 2)
-    part = at - low
-    return (1.0 - part) * survival[cells, low, carried] + part * survival[cells, low + 1, carried]
+    low, part = column(survival.shape[1] - 1, load, carried)
+    k = max(carried, 0)
+    return (1.0 - part) * survival[cells, low, k] + part * survival[cells, low + 1, k]
+
+
+@njit(inline="always", **_OPTIONS)
+def column(load_bins, load, carried):
+    """The table's load at or below `load`, and the part of the way from there to the next one.
+
+    Where not even idle slots fit, `carried` is -1, and all slots miss as none is carried under a
+    full load. Where all cells are carried, the table has 0 at every load.
+    """
+    at = (1.0 if carried < 0 else min(max(load, 0.0), 1.0)) * load_bins
+    low = min(np.int32(at), np.int32(load_bins - 1))
+    return low, at - low
 
 
 @njit(**_OPTIONS)
