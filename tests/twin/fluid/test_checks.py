@@ -88,6 +88,23 @@ def test_work_beyond_the_share_is_noticed(where: Where, ground: Ground) -> None:
         checks.within_compute(where, share, served, every)
 
 
+def test_the_first_site_that_works_too_much_is_named_wherever_it_is() -> None:
+    country = small.country(network=small.network(towers=2500))
+    ground = ground_of(country, plan_of("aigrid"), Policy())
+    where, count = Where("aigrid", 7, ground), len(ground.network)
+    share, served = np.full(count, 0.5), np.zeros((2, count))
+    for row in (2400, 1500, 9):
+        served[0, row] = 61.0 * 0.5 * ground.compute[row] / ground.work_s[0, ground.type_of[row]]
+    # The first block has sites of several types, the others of one.
+    for start, row in ((0, 9), (10, 1500), (1501, 2400)):
+        with pytest.raises(RuleBrokenError, match=f"site site-{row}: compute"):
+            checks.within_compute(where, share, served, slice(start, count))
+    checks.within_compute(where, share, served, slice(1501, 2400))
+    share[1700] = np.nan
+    with pytest.raises(RuleBrokenError, match="site site-1700: compute"):
+        checks.within_compute(where, share, served, slice(1501, count))
+
+
 def test_a_request_outside_its_regions_is_noticed(where: Where, ground: Ground) -> None:
     share, served = np.ones(len(ground.network)), np.zeros((2, len(ground.network)))
     served[0, 40] = 1e-6

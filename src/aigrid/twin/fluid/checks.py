@@ -130,56 +130,72 @@ def within_compute(where: Where, share: Floats, served: Floats, rows: slice) -> 
 @njit(**_OPTIONS)
 def _over_compute(first, last, share, compute, served, work_s, type_of, allowed, tolerance):
     """The first row that is over, -1 for none; one by one only where a block has one."""
-    work, each_s = np.empty((2, BLOCK))
+    work = np.empty(BLOCK)
     most = MINUTE_S * (1.0 + tolerance)
     for begin in range(first, last, BLOCK):
-        end = min(begin + BLOCK, last)
-        kinds, each = type_of[begin:end], each_s[: end - begin]
-        work[:], bad = 0.0, 0
+        rows = slice(begin, min(begin + BLOCK, last))
+        kinds, sums = type_of[rows], work[: rows.stop - begin]
+        is_mixed, bad = _differ(kinds), 0
+        sums[:] = 0.0
         for s in range(len(served)):
-            _of_kinds(work_s[s], kinds, each)
-            bad += _add_work(served[s, begin:end], allowed[s, begin:end], each, work)
-        bad += _beyond(share[begin:end], compute[begin:end], work, most)
-        if bad > 0:
-            for row in range(begin, end):
+            some = served[s, rows]
+            if is_mixed:
+                _add_mixed(some, work_s[s], kinds, sums)
+            else:
+                _add_alike(some, work_s[s, kinds[0]], sums)
+            bad |= _forbidden(some, allowed[s, rows])
+        if bad | _beyond(share[rows], compute[rows], sums, most):
+            for row in range(begin, rows.stop):
                 one, at = slice(row, row + 1), row - begin
-                wrong = _beyond(share[one], compute[one], work[at : at + 1], most)
+                wrong = _beyond(share[one], compute[one], sums[at : at + 1], most)
                 for s in range(len(served)):
-                    wrong += int(served[s, row] > 0.0 and not allowed[s, row])
-                if wrong > 0:
+                    wrong |= _forbidden(served[s, one], allowed[s, one])
+                if wrong:
                     return row
     return -1
 
 
 @njit(**_OPTIONS)
-def _of_kinds(values, kinds, each):
-    """A value of each row's kind; most blocks have one kind."""
-    others = 0
+def _differ(kinds):
+    """Whether rows are of several kinds; most blocks have one."""
+    found = 0
     for at in range(len(kinds)):
-        others += int(kinds[at] != kinds[0])
-    each[:] = values[kinds[0]]
-    if others > 0:
-        for at in range(len(kinds)):
-            each[at] = values[kinds[at]]
+        found |= kinds[at] ^ kinds[0]
+    return found != 0
 
 
 @njit(**_OPTIONS)
-def _add_work(served, allowed, each_s, work):
-    """Device seconds of a service's requests; at how many sites it may not be."""
-    bad = 0
+def _add_alike(served, each_s, work):
+    """Device seconds of a service's requests at sites of one kind."""
     for at in range(len(served)):
-        work[at] += served[at] * each_s[at]
-        bad += int((served[at] > 0.0) & (not allowed[at]))
-    return bad
+        work[at] += served[at] * each_s
+
+
+@njit(**_OPTIONS)
+def _add_mixed(served, each_s, kinds, work):
+    """Device seconds of a service's requests, by what they take at each kind."""
+    for at in range(len(served)):
+        work[at] += served[at] * each_s[kinds[at]]
+
+
+@njit(**_OPTIONS)
+def _forbidden(served, allowed):
+    """1 where a service serves at a site at which it may not be."""
+    found = 0
+    for at in range(len(served)):
+        found |= np.int64(served[at] > 0.0) & np.int64(not allowed[at])
+    return found
 
 
 @njit(**_OPTIONS)
 def _beyond(share, compute, work, most):
-    bad = 0
+    """1 where a share is none, or where its sites work more than it."""
+    found = 0
     for at in range(len(share)):
         part = share[at]
-        bad += int(not ((part >= 0.0) & (part <= 1.0) & (work[at] <= part * compute[at] * most)))
-    return bad
+        is_right = (part >= 0.0) & (part <= 1.0) & (work[at] <= part * compute[at] * most)
+        found |= np.int64(not is_right)
+    return found
 
 
 def radio_first(

@@ -15,6 +15,8 @@ Singles = NDArray[np.float32]
 # Set in the code of a path that leaves its hub.
 CROSSES = 128
 MINUTE_S = 60.0
+# Rows that are looked at together.
+BLOCK = 1024
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -195,53 +197,33 @@ def account(served, line, held, point, code, blends, joined, stays, warm, kept, 
     Returns:
         requests that keep what was promised, those served, and those in line.
     """
-    total, all_served, all_in_line = 0.0, 0.0, 0.0
-    upper = len(joined)
-    for row in range(len(served)):
-        if held[row]:
-            all_in_line += line[row]
-        some = served[row]
-        if some <= 0.0:
-            good[row] = 0.0
-            continue
-        here, hit = point[row], stays[row] * warm
-        if row < upper:
-            found = _add_blend(some, hit, here, joined, row, kept, mass, bins)
-        elif code[row] < 0:
-            found = _add_blend(some, hit, here, blends, -1 - code[row], kept, mass, bins)
-        else:
-            found = _add_one(some, hit, here, code[row], kept, mass)
-        good[row] = found
-        total += found * some
-        all_served += some
-    return total, all_served, all_in_line
+    upper, sums = len(joined), np.zeros(2)
+    own = np.arange(-1, -1 - upper, -1).astype(np.int32)
+    above, below = slice(0, upper), slice(upper, len(served))
+    _add_rows(
+        (served[above], point[above], own, joined, stays[above], warm),
+        (kept, mass, good[above], sums),
+        bins,
+    )
+    _add_rows(
+        (served[below], point[below], code[below], blends, stays[below], warm),
+        (kept, mass, good[below], sums),
+        bins,
+    )
+    return sums[0], sums[1], _in_line(line, held)
 
 
-@njit(inline="always", **_OPTIONS)
-def _add_one(some, hit, here, bin_, kept, mass):
-    """Requests that all come by one bin: the part that keeps what was promised."""
-    found = (1.0 - hit) * kept[here, 1, bin_]
-    mass[here, 1, bin_] += some * (1.0 - hit)
-    if hit > 0.0:
-        mass[here, 0, bin_] += some * hit
-        found += hit * kept[here, 0, bin_]
-    return found
-
-
-@njit(inline="always", **_OPTIONS)
-def _add_blend(some, hit, here, parts, row, kept, mass, bins):
-    """Requests that come by several bins."""
+@njit(**_OPTIONS)
+def _in_line(line, held):
+    """Requests in line; most blocks have none."""
     found = 0.0
-    for bin_ in range(len(bins)):
-        part = np.float64(parts[row, bin_])
-        cold = part * (1.0 - hit)
-        mass[here, 1, bin_] += some * cold
-        found += cold * kept[here, 1, bin_]
-    if hit > 0.0:
-        for bin_ in range(len(bins)):
-            part = parts[row, bin_] * hit
-            mass[here, 0, bin_] += some * part
-            found += part * kept[here, 0, bin_]
+    for begin in range(0, len(line), BLOCK):
+        some, any_ = held[begin : begin + BLOCK], 0
+        for at in range(len(some)):
+            any_ |= some[at]
+        if any_:
+            for at in range(len(some)):
+                found += line[begin + at] if some[at] else 0.0
     return found
 
 
@@ -292,6 +274,67 @@ def fates(above, arrive, over, good, taken, kept):
         if above[row] >= 0:
             taken[row] += (1.0 - own) * taken[above[row]]
             kept[row] += (1.0 - own) * kept[above[row]]
+
+
+@njit(**_OPTIONS)
+def _add_rows(given, found, bins):
+    """The work of `account` for rows whose bins are all told alike; see there for the columns.
+
+    All in one loop: handing arrays to a function for each row would count their references, at
+    several times the cost of the row.
+
+    Args:
+        given: `served`, `point`, `code`, `blends`, `stays` and `warm`.
+        found: `kept`, `mass`, `good`, and (2,) requests as promised and served, added to.
+        bins: as there.
+    """
+    served, point, code, blends, stays, warm = given
+    kept, mass, good, sums = found
+    rows, as_promised, in_all = np.empty(BLOCK, np.int64), sums[0], sums[1]
+    for begin in range(0, len(served), BLOCK):
+        block = slice(begin, min(begin + BLOCK, len(served)))
+        good[block] = 0.0
+        for at in range(_who_serves(served[block], rows)):
+            row = begin + rows[at]
+            some, here, bin_ = served[row], point[row], code[row]
+            hit = stays[row] * warm
+            cold = 1.0 - hit
+            if bin_ >= 0:
+                part = cold * kept[here, 1, bin_]
+                mass[here, 1, bin_] += some * cold
+                if hit > 0.0:
+                    mass[here, 0, bin_] += some * hit
+                    part += hit * kept[here, 0, bin_]
+            else:
+                # Nearly all blends are of two bins.
+                part = 0.0
+                for one in range(len(bins)):
+                    by = np.float64(blends[-1 - bin_, one])
+                    if by > 0.0:
+                        mass[here, 1, one] += some * (by * cold)
+                        part += by * cold * kept[here, 1, one]
+                for one in range(len(bins)):
+                    by = blends[-1 - bin_, one] * hit
+                    if by > 0.0:
+                        mass[here, 0, one] += some * by
+                        part += by * kept[here, 0, one]
+            good[row] = part
+            as_promised += part * some
+            in_all += some
+    sums[0], sums[1] = as_promised, in_all
+
+
+@njit(**_OPTIONS)
+def _who_serves(served, rows):
+    """Fill in the rows that serve some; how many."""
+    many, count = 0, 0
+    for row in range(len(served)):
+        many += int(served[row] > 0.0)
+    if many > 0:
+        for row in range(len(served)):
+            rows[count] = row
+            count += int(served[row] > 0.0)
+    return count
 
 
 @njit(**_OPTIONS)

@@ -15,6 +15,21 @@ from numpy.typing import NDArray
 
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.mixes import Mixes
+from aigrid.twin.fluid.offers import (
+    COME,
+    COMPUTE,
+    MADE,
+    MINUTE_S,
+    OFFERED,
+    OFFERS,
+    PACE,
+    RUNS,
+    SHARE,
+    STEP,
+    WORK,
+    offer,
+    offers_of,
+)
 from aigrid.twin.fluid.responses import (
     FULL_STEPS,
     LOADS,
@@ -25,7 +40,6 @@ from aigrid.twin.fluid.responses import (
 )
 from aigrid.twin.models import turns
 from aigrid.twin.models.blocks import (
-    ALONE,
     BLOCK,
     BUSY,
     DONE,
@@ -38,23 +52,20 @@ from aigrid.twin.models.blocks import (
     RATE,
     ROOM,
     SPEED,
-    TABLE,
     WANTED,
     lines_of,
-    run,
     scratch,
     settle,
 )
-from aigrid.twin.models.turns import CELLS, FULL_CELLS, Turns
+from aigrid.twin.models.turns import FULL_CELLS, Turns
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
-MINUTE_S = 60.0
+# Rows among which those that have something to do are looked for together.
+STRETCH = 2048
 # Below this load of a full batch nobody finds the line full.
 CROWDED = np.float32(0.3)
-# Speed of a site that has none: nothing is offered to it either.
-_STILL = np.float32(1e-9)
 _ZERO, _ONE, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
 _LOADS, _SPEEDS = len(LOADS), len(SPEEDS)
 
@@ -198,100 +209,66 @@ def serve(first, last, standing, coming, outcome, columns):
     Returns:
         devices given to AI, those of them that are busy, and that work at full batches would need.
     """
-    block, offered = (
-        scratch(standing.nodes, standing.weights, columns),
-        np.zeros(len(columns) * BLOCK),
-    )
-    rows, count = np.zeros(BLOCK, np.int64), 0
-    given, busy, work = 0.0, 0.0, 0.0
-    for row in range(first, last):
-        devices = coming.share[row] * standing.compute[row]
-        outcome.share_sum[row] += devices
+    offers = offers_of(scratch(standing.nodes, standing.weights, columns), columns)
+    rows, count = np.zeros(STRETCH + BLOCK, np.int64), 0
+    sums = np.zeros(3)
+    for begin in range(first, last, STRETCH):
+        part, done = slice(begin, min(begin + STRETCH, last)), 0
+        _give(coming.share[part], standing.compute[part], outcome.share_sum[part], sums)
+        count = _find_awake(part, rows, count, coming.arrive, outcome.held, outcome.awake, columns)
+        while count - done >= BLOCK:
+            one = rows[done : done + BLOCK]
+            _together(offers, one, BLOCK, standing, coming, outcome, sums, columns)
+            done += BLOCK
+        count -= done
+        for at in range(count):
+            rows[at] = rows[done + at]
+    _together(offers, rows, count, standing, coming, outcome, sums, columns)
+    return sums[0], sums[1], sums[2]
+
+
+@njit(**_OPTIONS)
+def _give(share, compute, share_sum, sums):
+    """Add the devices given to AI to each site's sum and to that of all."""
+    given = sums[0]
+    for at in range(len(share)):
+        devices = share[at] * compute[at]
+        share_sum[at] += devices
         given += devices
-        rows[count] = row
-        count += _is_awake(row, coming, outcome, columns)
-        if count == BLOCK:
-            more_busy, more_work = _together(
-                block, offered, rows, count, standing, coming, outcome, columns
-            )
-            busy, work, count = busy + more_busy, work + more_work, 0
-    more_busy, more_work = _together(
-        block, offered, rows, count, standing, coming, outcome, columns
-    )
-    return given, busy + more_busy, work + more_work
+    sums[0] = given
 
 
 @njit(**_OPTIONS)
-def _is_awake(row, coming, outcome, columns):
-    """1 where somebody comes, is in line, or did so in the minute before, which must be cleared."""
-    came = 0.0
+def _find_awake(part, rows, count, arrive, held, awake, columns):
+    """Append the rows where somebody comes, is in line, or did so in the minute before.
+
+    Those of the minute before must be cleared.
+    """
+    busy, before = held[part].copy(), awake[part]
     for s in range(len(columns)):
-        came += coming.arrive[s, row]
-    is_busy = (came > 0.0) | (outcome.held[row] != 0)
-    is_awake = is_busy | (outcome.awake[row] != 0)
-    outcome.awake[row] = np.int8(is_busy)
-    return np.int64(is_awake)
+        came = arrive[s, part]
+        for at in range(len(came)):
+            busy[at] |= np.int8(came[at] > 0.0)
+    for at in range(len(busy)):
+        rows[count] = part.start + at
+        count += np.int64((busy[at] | before[at]) != 0)
+    for at in range(len(busy)):
+        before[at] = np.int8(busy[at] != 0)
+    return count
 
 
 @njit(**_OPTIONS)
-def _together(block, offered, rows, count, standing, coming, outcome, columns):
-    """A minute of `count` rows, a block at most; devices busy, and work of full batches."""
-    _open(block, rows, count, standing, coming.share, columns)
-    for at in range(count):
-        _offer(block, offered, at, rows[at], standing, coming, outcome, columns)
+def _together(offers, rows, count, standing, coming, outcome, sums, columns):
+    """A minute of `count` rows, a block at most; devices busy and work are added to the sums."""
+    offer(offers, rows, count, standing, coming, outcome, columns)
+    block = offers.found
     settle(block, standing.lines, columns)
     _add_up(block, columns)
-    busy, work = 0.0, 0.0
     for at in range(count):
-        row = rows[at]
         if block[(len(columns) * FIELDS + FULLEST) * BLOCK + at] > CROWDED:
-            _crowd(block, offered, at, row, standing, coming, outcome, columns)
-        runs, full = _close(block, at, row, standing, coming.share, outcome, columns)
-        busy += runs
-        work += full
-    return busy, work
-
-
-@njit(**_OPTIONS)
-def _open(block, rows, count, standing, share, columns):
-    """Speeds of sites and where their tables begin; places after the last have nothing to do."""
-    own = len(columns) * FIELDS
-    for at in range(count):
-        row = rows[at]
-        speed = np.float32(share[row] * min(standing.compute[row], TOGETHER * 1.0))
-        block[(own + SPEED) * BLOCK + at] = max(speed, _STILL)
-        table = standing.type_of[row] * (len(columns) * (CELLS + 1))
-        block[(own + TABLE) * BLOCK + at] = np.float32(table)
-    for s in range(len(columns)):
-        run(block, s, RATE)[count:] = _ZERO
-
-
-@njit(**_OPTIONS)
-def _offer(block, offered, at, row, standing, coming, outcome, columns):
-    """What comes of each service to a site, and what it costs; all of it is served, so far."""
-    kind, is_open = standing.type_of[row], coming.share[row] > 0.0
-    each = 1.0 / (MINUTE_S * max(standing.compute[row] * (1.0 / TOGETHER), 1.0))
-    turned = 0
-    for s in range(len(columns)):
-        came, held = coming.arrive[s, row] * MINUTE_S, 0.0
-        if outcome.held[row]:
-            held, outcome.line[s, row] = outcome.line[s, row], 0.0
-        loaded = np.float64(coming.ready[s, row]) if is_open else 0.0
-        # Loaded in the middle of the minute: who came before found nobody.
-        missed = came * (1.0 - loaded) + (held if loaded <= 0.0 else 0.0)
-        some = came + held - missed
-        offered[s * BLOCK + at] = outcome.served[s, row] = some
-        if missed > 0.0 or outcome.turned[row]:
-            outcome.over[s, row] = missed
-            turned |= int(missed > 0.0)
-        prefill = standing.cost[kind, s, turns.PREFILL]
-        prefill += (1.0 - np.float64(coming.stays[s, row])) * standing.cost[kind, s, turns.LOST]
-        block[(s * FIELDS + RATE) * BLOCK + at] = np.float32(some * each)
-        block[(s * FIELDS + PREFILL) * BLOCK + at] = np.float32(prefill)
-        block[(s * FIELDS + ALONE) * BLOCK + at] = np.float32(standing.cost[kind, s, turns.ALONE])
-        block[(s * FIELDS + FULL) * BLOCK + at] = np.float32(standing.cost[kind, s, turns.FULL])
-        block[(s * FIELDS + BUSY) * BLOCK + at] = outcome.running[s, row]
-    outcome.turned[row], outcome.held[row] = turned, 0
+            _crowd(offers, at, rows[at], standing, coming, outcome, columns)
+    _find_points(block, offers.wide, count, standing.tokens, standing.speed_steps, columns)
+    _close(offers, rows, count, standing, outcome, sums, columns)
 
 
 @njit(**_OPTIONS)
@@ -311,15 +288,15 @@ def _add_up(block, columns):
 
 
 @njit(**_OPTIONS)
-def _crowd(block, offered, at, row, standing, coming, outcome, columns):
+def _crowd(offers, at, row, standing, coming, outcome, columns):
     """A crowded site serves what full batches do; others wait, or find the line full."""
-    own, kind = len(columns) * FIELDS, standing.type_of[row]
+    block, wide, kind = offers.found, offers.wide, standing.type_of[row]
     groups = max(standing.compute[row] / TOGETHER, 1.0)
     each = 1.0 / (MINUTE_S * groups)
-    fit, done = _fit(block, offered, at, row, standing, coming, columns), 0.0
+    fit, done = _fit(block, wide, at, row, standing, coming, columns), 0.0
     for s in range(len(columns)):
         load = np.float64(block[(s * FIELDS + LOAD) * BLOCK + at])
-        come = offered[s * BLOCK + at]
+        come = wide[(s * OFFERS + COME) * BLOCK + at]
         out, kept = come, 0.0
         if load >= 1.0:
             out *= fit / load
@@ -328,7 +305,7 @@ def _crowd(block, offered, at, row, standing, coming, outcome, columns):
             cell = int(load * (FULL_CELLS / turns.FULLEST))
             out -= min(coming.arrive[s, row] * MINUTE_S * standing.blocked[kind, s, cell], out)
         refused = come - out - kept
-        outcome.served[s, row] = out
+        wide[(s * OFFERS + COME) * BLOCK + at] = out
         if refused > 0.0:
             before = outcome.over[s, row] if outcome.turned[row] else 0.0
             outcome.over[s, row] = before + refused
@@ -337,7 +314,7 @@ def _crowd(block, offered, at, row, standing, coming, outcome, columns):
             outcome.line[s, row] = kept
             outcome.held[row] = 1
         done += out * each * _work_s(row, s, standing, coming)
-    block[(own + DONE) * BLOCK + at] = np.float32(done)
+    block[(len(columns) * FIELDS + DONE) * BLOCK + at] = np.float32(done)
 
 
 @njit(**_OPTIONS)
@@ -349,13 +326,13 @@ def _work_s(row, s, standing, coming):
 
 
 @njit(**_OPTIONS)
-def _fit(block, offered, at, row, standing, coming, columns):
+def _fit(block, wide, at, row, standing, coming, columns):
     """Part of what full batches let through that fits the compute, beside all that is less."""
     groups = max(standing.compute[row] / TOGETHER, 1.0)
     less, full = 0.0, 0.0
     for s in range(len(columns)):
         load = np.float64(block[(s * FIELDS + LOAD) * BLOCK + at])
-        rate = offered[s * BLOCK + at] / (MINUTE_S * groups)
+        rate = wide[(s * OFFERS + COME) * BLOCK + at] / (MINUTE_S * groups)
         work = rate * _work_s(row, s, standing, coming)
         if load >= 1.0:
             full += work / load
@@ -366,28 +343,51 @@ def _fit(block, offered, at, row, standing, coming, columns):
 
 
 @njit(**_OPTIONS)
-def _close(block, at, row, standing, share, outcome, columns):
-    """A site's operating point and its sums of the day; devices busy, and work of full batches."""
-    own = len(columns) * FIELDS
-    idle, fullest = block[(own + IDLE) * BLOCK + at], block[(own + FULLEST) * BLOCK + at]
-    wanted, done = block[(own + WANTED) * BLOCK + at], block[(own + DONE) * BLOCK + at]
-    speed = np.float64(block[(own + SPEED) * BLOCK + at])
-    compute, made = standing.compute[row], 0.0
-    for s in range(len(columns)):
-        made += outcome.served[s, row] * standing.tokens[s]
-        outcome.running[s, row] = block[(s * FIELDS + BUSY) * BLOCK + at]
-    step = int(_HALF * (_ONE - idle + fullest) * FULL_STEPS)
-    if fullest >= _ONE:
-        step = FULL_STEPS + int((wanted / done - _ONE) * OVER_STEPS)
-    steps, lookup = standing.speed_steps, standing.speed_lookup
-    fine = 0 if speed < steps[2] else 1
-    pace = lookup[fine, min(int(speed * steps[fine]), lookup.shape[1] - 1)]
-    table = np.int64(standing.table_of[row])
-    place = standing.places[table, min(step, standing.places.shape[1] - 1)]
-    outcome.point[row] = (table * _SPEEDS + pace) * _LOADS + place
-    outcome.load[row] = np.float64(wanted) / speed
-    full = np.float64(done) * max(compute / TOGETHER, 1.0)
-    runs = max(np.float64(_ONE - idle) * share[row] * compute, full)
-    outcome.busy_sum[row] += runs
-    outcome.tokens_sum[row] += made
-    return runs, full
+def _find_points(block, wide, count, tokens, steps, columns):
+    """What sites made, how busy they were, and the steps at which tables are read for them."""
+    own, mine = len(columns) * FIELDS, len(columns) * OFFERS
+    for at in range(count):
+        idle, fullest = block[(own + IDLE) * BLOCK + at], block[(own + FULLEST) * BLOCK + at]
+        wanted, done = block[(own + WANTED) * BLOCK + at], block[(own + DONE) * BLOCK + at]
+        speed = np.float64(block[(own + SPEED) * BLOCK + at])
+        compute, share = wide[(mine + COMPUTE) * BLOCK + at], wide[(mine + SHARE) * BLOCK + at]
+        full = np.float64(done) * max(compute * (1.0 / TOGETHER), 1.0)
+        wide[(mine + WORK) * BLOCK + at] = full
+        wide[(mine + RUNS) * BLOCK + at] = max(np.float64(_ONE - idle) * share * compute, full)
+        wide[(mine + OFFERED) * BLOCK + at] = np.float64(wanted) / speed
+        below = np.float64(_HALF * (_ONE - idle + fullest)) * FULL_STEPS
+        above = np.floor(np.float64(wanted / done - _ONE) * OVER_STEPS) + FULL_STEPS
+        wide[(mine + STEP) * BLOCK + at] = above if fullest >= _ONE else below
+        wide[(mine + PACE) * BLOCK + at] = speed * (steps[0] if speed < steps[2] else steps[1])
+    for at in range(count):
+        made = 0.0
+        for s in range(len(columns)):
+            made += wide[(s * OFFERS + COME) * BLOCK + at] * tokens[s]
+        wide[(mine + MADE) * BLOCK + at] = made
+
+
+@njit(**_OPTIONS)
+def _close(offers, rows, count, standing, outcome, sums, columns):
+    """Sites' operating points and sums of the day; devices busy, and work of full batches."""
+    block, wide = offers.found, offers.wide
+    own, mine = len(columns) * FIELDS, len(columns) * OFFERS
+    lookup, places = standing.speed_lookup, standing.places
+    busy, work = 0.0, 0.0
+    for at in range(count):
+        row = rows[at]
+        fine = 0 if block[(own + SPEED) * BLOCK + at] < standing.speed_steps[2] else 1
+        step, pace = int(wide[(mine + STEP) * BLOCK + at]), int(wide[(mine + PACE) * BLOCK + at])
+        table = np.int64(standing.table_of[row])
+        point = table * _SPEEDS + lookup[fine, min(pace, lookup.shape[1] - 1)]
+        place = places[table, min(step, places.shape[1] - 1)]
+        outcome.point[row] = point * _LOADS + place
+        outcome.load[row] = wide[(mine + OFFERED) * BLOCK + at]
+        outcome.busy_sum[row] += wide[(mine + RUNS) * BLOCK + at]
+        outcome.tokens_sum[row] += wide[(mine + MADE) * BLOCK + at]
+        busy += wide[(mine + RUNS) * BLOCK + at]
+        work += wide[(mine + WORK) * BLOCK + at]
+        for s in range(len(columns)):
+            outcome.served[s, row] = wide[(s * OFFERS + COME) * BLOCK + at]
+            outcome.running[s, row] = block[(s * FIELDS + BUSY) * BLOCK + at]
+    sums[1] += busy
+    sums[2] += work

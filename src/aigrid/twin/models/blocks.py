@@ -16,7 +16,7 @@ BLOCK = 256
 # Fields of each service: what comes, what it costs, and what is found.
 RATE, PREFILL, ALONE, FULL, BUSY, TURN, LOAD, _AT, _UPTO, FIELDS = range(10)
 # Fields of a server, after those of all services.
-SPEED, TABLE, ROOM, FULLEST, WANTED, DONE, IDLE, OWN = range(8)
+SPEED, TABLE, ROOM, FULLEST, WANTED, DONE, IDLE, _LINE, _CUT, _SLOPE, OWN = range(11)
 # Two fields of the integral's nodes follow, as many times as there are nodes.
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 _ZERO, _ONE, _LEAST, _CLOSE = np.float32(0.0), np.float32(1.0), np.float32(LEAST), np.float32(CLOSE)
@@ -114,15 +114,21 @@ def _take_turns(block, columns):
 
 @njit(**_OPTIONS)
 def _look_up(block, tables, columns):
-    own, one = len(columns) * FIELDS, np.uint64(1)
+    """Read the tables: all that is arithmetic apart from it, as only that becomes vectors."""
+    own, one, whole = len(columns) * FIELDS, np.uint64(1), block.view(np.int32)
     for s in range(len(columns)):
-        first = np.uint64(s * (CELLS + 1))
+        first = np.int32(s * (CELLS + 1))
+        for at in range(BLOCK):
+            cell = block[(own + TABLE) * BLOCK + at] + block[(s * FIELDS + _AT) * BLOCK + at]
+            whole[(own + _LINE) * BLOCK + at] = first + np.int32(cell)
+        for at in range(BLOCK):
+            line = np.uint64(2) * np.uint64(whole[(own + _LINE) * BLOCK + at])
+            block[(own + _CUT) * BLOCK + at] = tables[line]
+            block[(own + _SLOPE) * BLOCK + at] = tables[line + one]
         for at in range(BLOCK):
             x = block[(s * FIELDS + _AT) * BLOCK + at]
-            line = np.uint64(2) * (
-                np.uint64(np.int64(block[(own + TABLE) * BLOCK + at] + x)) + first
-            )
-            block[(s * FIELDS + _AT) * BLOCK + at] = tables[line] + tables[line + one] * x
+            found = block[(own + _CUT) * BLOCK + at] + block[(own + _SLOPE) * BLOCK + at] * x
+            block[(s * FIELDS + _AT) * BLOCK + at] = found
 
 
 @njit(**_OPTIONS)
