@@ -2,7 +2,7 @@
 
 One full near-real-time decision: forecast of the radio's need, shares of all sites, compute split
 among four services, and each origin's weights for each service, damped against those before. In one
-thread. The exponent is that of a straight line through all sizes in log-log scale: 1 is linear.
+thread, in memory that is given again, as the twin of a country does. The exponent is that of a straight line through all sizes in log-log scale: 1 is linear.
 """
 
 from __future__ import annotations
@@ -75,8 +75,32 @@ def country(sites: int, policy: Policy) -> Country:
     )
 
 
-def decide(policy: Policy, c: Country, previous: list[Columns | None]) -> dict[str, float]:
-    """One full decision; seconds by part. `previous` gets the new weights."""
+class Kept(NamedTuple):
+    """What one decision hands to the next; memory is given again, as the twin does at this size.
+
+    Attributes:
+        weights: in force, by service; None before the first.
+        idle: tables that the next weights are written to.
+        spare: (N, S) what sites have to spare.
+        work: to pour in.
+    """
+
+    weights: list[Columns | None]
+    idle: list[Columns]
+    spare: Columns
+    work: pour.Work
+
+
+def kept(c: Country) -> Kept:
+    """Before the first decision."""
+    sites, width = c.reach.shape
+    tables = [np.zeros(c.reach.shape, np.float32) for _ in range(SERVICES)]
+    work = pour.work_of(sites, sites, width)
+    return Kept([None] * SERVICES, tables, np.zeros(c.wanted.shape), work)
+
+
+def decide(policy: Policy, c: Country, k: Kept) -> dict[str, float]:
+    """One full decision; seconds by part. `k` gets the new weights."""
     sites = len(c.need)
     calm, minute_s = np.zeros(sites, np.bool_), np.full(sites, 60.0)
     marks = [time.perf_counter()]
@@ -84,14 +108,14 @@ def decide(policy: Policy, c: Country, previous: list[Columns | None]) -> dict[s
     marks.append(time.perf_counter())
     share = guard.shares(policy, need, c.compute, c.has_radio, calm, c.share, minute_s)
     marks.append(time.perf_counter())
-    spare = fill.split(policy, c.compute * share, c.wanted, c.work_s, c.resident)
+    fill.split(policy, c.compute * share, c.wanted, c.work_s, c.resident, k.spare)
     marks.append(time.perf_counter())
-    work = pour.work_of(sites, sites, c.reach.shape[1])
     for s in range(SERVICES):
-        asked, room = c.wanted[:, s], spare[:, s]
-        previous[s] = fill.waterfill(
-            policy, c.reach, asked, room, c.site_ms, c.hop_ms, 500.0, previous[s], None, work
+        asked, room, before, out = c.wanted[:, s], k.spare[:, s], k.weights[s], k.idle[s]
+        k.weights[s] = fill.waterfill(
+            policy, c.reach, asked, room, c.site_ms, c.hop_ms, 500.0, before, out, k.work
         )
+        k.idle[s] = np.zeros_like(out) if before is None else before
     marks.append(time.perf_counter())
     parts = ("forecast", "shares", "split", "weights")
     return dict(zip(parts, np.diff(marks).tolist(), strict=True))
@@ -104,12 +128,12 @@ def timed(sites: int, runs: int) -> tuple[float, float, float, dict[str, float]]
     """
     policy = Policy()
     c = country(sites, policy)
-    previous: list[Columns | None] = [None] * SERVICES
-    decide(policy, c, previous)
+    k = kept(c)
+    decide(policy, c, k)
     found, own_s = [], []
     for _ in range(runs):
         began_s = time.thread_time()
-        found.append(decide(policy, c, previous))
+        found.append(decide(policy, c, k))
         own_s.append(time.thread_time() - began_s)
     found.sort(key=lambda parts: sum(parts.values()))
     middle_s, best_s = (sum(parts.values()) for parts in (found[len(found) // 2], found[0]))
