@@ -2,7 +2,8 @@
 
 One full near-real-time decision: forecast of the radio's need, shares of all sites, compute split
 among four services, and each origin's weights for each service, damped against those before. In one
-thread, in memory that is given again, as the twin of a country does. The exponent is that of a straight line through all sizes in log-log scale: 1 is linear.
+thread, in memory that is given again, as the twin of a country does. The exponent is that of a
+straight line through all sizes in log-log scale: 1 is linear.
 """
 
 from __future__ import annotations
