@@ -105,20 +105,59 @@ def ahead(
     Returns:
         (rows,) float64, 0 or more.
     """
-    here, there = _bin(profile, now_min), _bin(profile, now_min + ahead_min)
     seen_now = np.asarray(value, np.float64)
-    if profile.seen[here] == 0.0 or profile.seen[there] == 0.0:
-        return np.maximum(seen_now, 0.0)
+    found: FloatColumn = np.empty(len(seen_now))
+    look = look_ahead(profile, now_min, ahead_min, z, memory_per_min, smooth=smooth)
+    ahead_of(*look, seen_now, found)
+    return found
+
+
+class Look(NamedTuple):
+    """What a look ahead needs of a profile, for `ahead_of`.
+
+    Attributes:
+        here: (rows,) mean now; of the bin before.
+        here_too: (rows,) of the bin after.
+        part: how far now is from the one to the other.
+        there: (rows,) mean at the time asked for, likewise.
+        there_too: (rows,).
+        part_there: of the time asked for.
+        spread: (rows,) there.
+        kept: what is left of a deviation by then.
+        unknown: how many spreads to add; NaN where a bin knows nothing.
+    """
+
+    here: Bins
+    here_too: Bins
+    part: float
+    there: Bins
+    there_too: Bins
+    part_there: float
+    spread: Bins
+    kept: float
+    unknown: float
+
+
+def look_ahead(
+    profile: DailyProfile,
+    now_min: float,
+    ahead_min: float,
+    z: float,
+    memory_per_min: float = MEMORY_PER_MIN,
+    *,
+    smooth: bool = False,
+) -> Look:
+    """Prepare `ahead_of` once for many parts of the rows; arguments as in `ahead`."""
+    here, there = _bin(profile, now_min), _bin(profile, now_min + ahead_min)
+    knows = profile.seen[here] > 0.0 and profile.seen[there] > 0.0
     kept = memory_per_min**ahead_min
-    value_ahead: FloatColumn = _ahead(
+    return Look(
         *_between(profile, now_min, smooth),
         *_between(profile, now_min + ahead_min, smooth),
         profile.spread[:, there],
-        seen_now,
         kept,
-        z * (1.0 - kept * kept) ** 0.5,
+        z * (1.0 - kept * kept) ** 0.5 if knows else math.nan,
     )
-    return value_ahead
 
 
 def demand_ahead(
@@ -200,16 +239,15 @@ def _line(one, other, part):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _ahead(  # type: ignore[no-untyped-def]
-    here, here_too, part, there, there_too, part_there, spread, value, kept, unknown
+def ahead_of(  # type: ignore[no-untyped-def]
+    here, here_too, part, there, there_too, part_there, spread, kept, unknown, value, found
 ):
-    found = np.empty(len(value))
+    """Fill `found` with the values of `ahead`: columns of `Look`, and what is seen now."""
     for row in range(len(value)):
         now = _line(here[row], here_too[row], part)
         then = _line(there[row], there_too[row], part_there)
         guess = then + kept * (value[row] - now) + unknown * spread[row]
         found[row] = max(value[row] if np.isnan(guess) else guess, 0.0)
-    return found
 
 
 @njit(cache=True, nogil=True)

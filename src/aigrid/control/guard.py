@@ -57,7 +57,8 @@ def shares(
         (N,) new shares, 0 to 1; exactly 0 below `guard_floor`; 1 where there is no radio.
     """
     count = len(share)
-    new: FloatColumn = _shares(
+    new: FloatColumn = np.empty(count)
+    shares_of(
         np.ascontiguousarray(need_cores, np.float64),
         np.ascontiguousarray(compute_cores, np.float64),
         np.ascontiguousarray(has_radio, np.bool_),
@@ -65,20 +66,29 @@ def shares(
         np.ascontiguousarray(share, np.float64),
         np.ascontiguousarray(np.broadcast_to(elapsed_s, (count,)), np.float64),
         np.zeros(count, np.bool_) if blocked is None else np.ascontiguousarray(blocked, np.bool_),
+        dials(policy),
+        new,
+    )
+    return new
+
+
+def dials(policy: Policy) -> tuple[float, float, float, float, float]:
+    """Those of the guard, for `shares_of`."""
+    return (
         policy.guard_margin,
         policy.guard_step,
         policy.guard_rise_per_s,
         policy.guard_floor,
         policy.guard_miss_factor,
     )
-    return new
 
 
 @njit(**_OPTIONS)
-def _shares(  # type: ignore[no-untyped-def]
-    need, compute, has_radio, missed, share, elapsed_s, blocked, margin, step, rise, floor, factor
+def shares_of(  # type: ignore[no-untyped-def]
+    need, compute, has_radio, missed, share, elapsed_s, blocked, dials, new
 ):
-    new = np.empty(len(share))
+    """Fill `new` with the shares of `shares`, from its columns; `new` may not lie in them."""
+    margin, step, rise, floor, factor = dials
     # Without branches, so that a processor does several sites at once.
     for row in range(len(share)):
         left, now = _left(need[row], compute[row], margin), share[row]
@@ -89,7 +99,6 @@ def _shares(  # type: ignore[no-untyped-def]
         safe = min(now if is_small else moved, left)
         safe = 0.0 if (safe < floor) | blocked[row] else safe
         new[row] = safe if has_radio[row] else 1.0
-    return new
 
 
 def blocked(
@@ -108,22 +117,23 @@ def blocked(
     Returns:
         (N,) bool.
     """
-    late: BoolColumn = _blocked(
+    late: BoolColumn = np.empty(len(compute_cores), np.bool_)
+    blocked_of(
         np.ascontiguousarray(slot_need_cores, np.float64),
         np.ascontiguousarray(compute_cores, np.float64),
         np.ascontiguousarray(preemption, np.float64),
+        late,
     )
     return late
 
 
 @njit(**_OPTIONS)
-def _blocked(slot_need, compute, preemption):  # type: ignore[no-untyped-def]
-    late = np.empty(len(compute), np.bool_)
+def blocked_of(slot_need, compute, preemption, late):  # type: ignore[no-untyped-def]
+    """Fill `late` with what `blocked` finds."""
     for row in range(len(compute)):
         # False for NaN.
         part = preemption[row]
         late[row] = (part < 1.0) & (slot_need[row] > compute[row] * (1.0 - part))
-    return late
 
 
 def notice(

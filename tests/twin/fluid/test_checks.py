@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tests.twin.fluid import small
 
-from aigrid.control import guard, place
+from aigrid.control import place
 from aigrid.control.policy import Policy
-from aigrid.twin.fluid import checks, flows, rehearse
+from aigrid.twin.fluid import checks, flows, guarded, rehearse
 from aigrid.twin.fluid.checks import RuleBrokenError, Where
 from aigrid.twin.fluid.ground import Ground, ground_of
 from aigrid.twin.policies import plan_of
@@ -57,7 +57,14 @@ def test_a_site_over_its_memory_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_share_that_the_radio_needs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "shares", spoilt(guard.shares, np.ones_like))
+    def generous(*given: object) -> None:
+        real(*given)
+        share = given[-1]
+        assert isinstance(share, np.ndarray)
+        share[:] = 1.0
+
+    real = guarded.set_shares
+    monkeypatch.setattr(guarded, "set_shares", generous)
     with pytest.raises(RuleBrokenError, match=r"site site-\d+: radio short by choice: share 1"):
         ran()
 

@@ -21,6 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from aigrid.twin.country.scenario import RadioModel
+from aigrid.twin.fluid.radio_kernels import LOG_OFFSET
 from aigrid.twin.models.slot_kernels import miss_at
 from aigrid.twin.models.slots import SLOT_CORRELATION, NeedTable, independent_slots
 
@@ -39,7 +40,7 @@ class Caution:
     """Need by number of cells and median of the forecast load, in devices.
 
     Attributes:
-        slot: (cells_max + 1, MEDIANS) exceeded by `late` of slots.
+        slot: (cells_max + 1, MEDIANS) exceeded by `late` of slots; never falls along a row.
         sustained: (cells_max + 1, MEDIANS) exceeded by the mean over a guard period in `slow` of
             them; never above `slot`.
     """
@@ -77,6 +78,8 @@ def caution_of(
     slots = independent_slots(guard_slots, SLOT_CORRELATION)
     _slot_needs(rows[rows > 0], loads, weight, need.survival, numbers, late, slot)
     _mean_needs(rows[rows > 0], loads, weight, slots, numbers, slow, sustained)
+    # A higher median needs no less: `radio.least_share` finds the last one that fits by halving.
+    np.maximum.accumulate(slot, axis=1, out=slot)
     return Caution(slot, np.minimum(slot, sustained))
 
 
@@ -131,3 +134,35 @@ def _mean_needs(rows, loads, weight, slots, numbers, slow, found):
 def at_median(log_load):
     """Column of the next higher median."""
     return int(max(min(math.ceil((log_load - LOWEST) / STEP), MEDIANS - 1), 0))
+
+
+@njit(**_OPTIONS)
+def places(cells, forecast, found):
+    """Where the tables, laid flat, have the need of sites.
+
+    Args:
+        cells: of each.
+        forecast: median of the log of load, plus `LOG_OFFSET`.
+        found: uint32, to fill.
+    """
+    for row in range(len(found)):
+        found[row] = np.uint32(cells[row] * MEDIANS + at_median(forecast[row] - LOG_OFFSET))
+
+
+@njit(**_OPTIONS)
+def needs(slot, sustained, place, preemption, need, slot_need):
+    """What to keep for the radio, in devices; 0 where there is none.
+
+    Args:
+        slot: of `Caution`, laid flat.
+        sustained: likewise.
+        place: of `places`.
+        preemption: below 1 where sharing is temporal.
+        need: to fill, that a share must leave the radio: of a slot where sharing is spatial, of a
+            guard period's mean where it is temporal.
+        slot_need: to fill, of a slot.
+    """
+    for row in range(len(need)):
+        at = np.uint64(place[row])
+        slot_need[row] = slot[at]
+        need[row] = sustained[at] if preemption[row] < 1.0 else slot[at]

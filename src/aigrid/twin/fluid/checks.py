@@ -212,17 +212,23 @@ def radio_first(
 
 @njit(**_OPTIONS)
 def _short(first, last, share, need, off, compute, has_radio, tolerance):
-    bad = 0
-    for row in range(first, last):
-        bad += int(_is_short(share, need, off, compute, has_radio, tolerance, row))
-    if bad > 0:
+    """The first row that is short, -1 for none; one by one only where some row is."""
+    here = slice(first, last)
+    columns = share[here], need[here], off[here], compute[here], has_radio[here]
+    if _count_short(*columns, tolerance) > 0:
         for row in range(first, last):
-            if _is_short(share, need, off, compute, has_radio, tolerance, row):
+            one = slice(row, row + 1)
+            few = share[one], need[one], off[one], compute[one], has_radio[one]
+            if _count_short(*few, tolerance) > 0:
                 return row
     return -1
 
 
-@njit(inline="always", **_OPTIONS)
-def _is_short(share, need, off, compute, has_radio, tolerance, row):
-    given, most = share[row] * compute[row], compute[row] - need[row] + tolerance * compute[row]
-    return has_radio[row] & (share[row] > 0.0) & (off[row] | (not given <= most))
+@njit(**_OPTIONS)
+def _count_short(share, need, off, compute, has_radio, tolerance):
+    bad = 0
+    for at in range(len(share)):
+        given = share[at] * compute[at]
+        most = compute[at] - need[at] + tolerance * compute[at]
+        bad += int(has_radio[at] & (share[at] > 0.0) & (off[at] | (not given <= most)))
+    return bad

@@ -205,6 +205,8 @@ class Day:
             sums = radio.minute_of_radio(
                 ground, self._tables, known.radio, share, minute, start, memory, rows
             )
+            # At once, while the load is still in the processor's cache.
+            self.orchestrator.learn_load(minute, rows)
             demand.minute_of_demand(
                 ground.country,
                 known.requests,
@@ -215,7 +217,6 @@ class Day:
                 demand.MEMORY,
                 rows,
             )
-            self.orchestrator.learn_load(minute, rows)
             return sums
 
         return happen

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aigrid.control import fill, forecast, guard, neighbours, place, pour
 from aigrid.control.forecast import DailyProfile
 from aigrid.control.policy import Policy
-from aigrid.twin.fluid import baselines, demand, radio, sites
+from aigrid.twin.fluid import baselines, demand, guarded, radio, sites
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.radio import RadioTables
@@ -86,13 +86,11 @@ class Orchestrator:
         count, services = len(ground.network), len(ground.country.services)
         self._ground, self._plan, self._policy, self._known = ground, plan, policy, known
         self._tables, self._responses, self._threads = tables, responses, threads
-        self._slot_need = np.zeros(count)
         self._least = np.zeros(count)
         self._work_s = ground.by_site(ground.work_s)
         self._memory_need_gb = ground.by_site(ground.memory_need_gb)
         self._load_s = ground.by_site(ground.load_s)
         self._memory_gb = np.array([kind.memory_gb for kind in ground.types])[ground.type_of]
-        self._elapsed_s = np.full(count, MINUTE_S)
         self._rows = parts(slice(0, count))
         self._below, self._spare = np.zeros((2, services, count))
         self._serving = np.zeros((services, count), np.bool_)
@@ -124,25 +122,25 @@ class Orchestrator:
         if self._plan.shares != GUARD or not self._plan.sells_ai:
             return
         decided, ground, known = self.decided, self._ground, self._known
-        load = known.load
-        profile = DailyProfile(load.mean[rows], load.spread[rows], load.seen)
         memory = ground.country.radio.memory
-        ahead = forecast.ahead(
-            profile, minute - 1, 1, known.radio.seen[rows], 0.0, memory, smooth=True
-        )
-        radio.needs_at(ground, self._tables, ahead, decided.need, self._slot_need, rows)
-        compute = ground.compute[rows]
-        blocked = guard.blocked(self._slot_need[rows], compute, ground.preemption[rows])
-        decided.blocked[rows] = blocked
-        decided.share[rows] = guard.shares(
-            self._policy,
-            decided.need[rows],
-            compute,
-            ground.has_radio[rows],
-            known.radio.miss[rows] > self._policy.guard_miss_rate,
-            decided.share[rows],
-            self._elapsed_s[rows],
-            blocked,
+        guarded.set_shares(
+            rows.start,
+            rows.stop,
+            forecast.look_ahead(known.load, minute - 1, 1, 0.0, memory, smooth=True),
+            known.radio.seen,
+            self._tables.caution.slot,
+            self._tables.caution.sustained,
+            ground.network.cells,
+            ground.compute,
+            ground.preemption,
+            ground.has_radio,
+            known.radio.miss,
+            self._policy.guard_miss_rate,
+            guard.dials(self._policy),
+            MINUTE_S,
+            decided.need,
+            decided.blocked,
+            decided.share,
         )
 
     def learn(self, minute: int, of_demand: bool) -> None:

@@ -13,7 +13,7 @@ from aigrid.twin.country.scenario import Country
 from aigrid.twin.fluid import caution, chance, radio_kernels
 from aigrid.twin.fluid.caution import Caution
 from aigrid.twin.fluid.ground import Ground
-from aigrid.twin.fluid.radio_kernels import LOG_OFFSET
+from aigrid.twin.fluid.radio_kernels import BLOCK
 from aigrid.twin.models.shapes import MINUTES, radio_shape
 from aigrid.twin.models.slot_kernels import quantile_need
 from aigrid.twin.models.slots import MISS_PROBABILITY, NeedTable, need_table
@@ -179,47 +179,6 @@ def minute_of_radio(
     return found
 
 
-def needs_at(
-    ground: Ground,
-    tables: RadioTables,
-    forecast: Floats,
-    need: Floats,
-    slot_need: Floats,
-    rows: slice,
-) -> None:
-    """What to keep for the radio where its load's log is forecast.
-
-    Args:
-        ground: what stays.
-        tables: to look up.
-        forecast: median of the log of load of `rows`, plus `LOG_OFFSET`.
-        need: (N,) to fill, devices that a share must leave the radio: those of a slot where
-            sharing is spatial, of a guard period's mean where it is temporal.
-        slot_need: (N,) to fill, devices of a slot.
-        rows: contiguous.
-    """
-    table = tables.caution
-    _needs(
-        table.slot,
-        table.sustained,
-        ground.network.cells[rows],
-        ground.preemption[rows],
-        forecast,
-        need[rows],
-        slot_need[rows],
-    )
-
-
-@njit(**_OPTIONS)
-def _needs(slot, sustained, cells, preemption, forecast, need, slot_need):
-    for row in range(len(cells)):
-        n = cells[row]
-        if n > 0:
-            at = caution.at_median(forecast[row] - LOG_OFFSET)
-            slot_need[row] = slot[n, at]
-            need[row] = sustained[n, at] if preemption[row] < 1.0 else slot[n, at]
-
-
 def least_share(
     ground: Ground,
     tables: RadioTables,
@@ -260,17 +219,50 @@ def least_share(
 
 @njit(**_OPTIONS)
 def _least(slot, sustained, cells, compute, preemption, forecast, margin, share):
-    for row in range(len(cells)):
-        n = cells[row]
-        if n > 0 and share[row] > 0.0:
-            at = caution.at_median(forecast[row] - LOG_OFFSET)
-            need = slot[n, at]
-            if preemption[row] < 1.0:
-                limit = compute[row] * (1.0 - preemption[row])
-                while at > 0 and slot[n, at] > limit:
-                    at -= 1
-                need = sustained[n, at]
-            share[row] = min(share[row], max(1.0 - need / compute[row] - margin, 0.0))
+    flat = slot.reshape(-1), sustained.reshape(-1)
+    all_place, all_need, all_least = np.empty(BLOCK, np.uint32), np.empty(BLOCK), np.empty(BLOCK)
+    limits, last = np.full(len(slot), -1.0), np.zeros(len(slot), np.int64)
+    for begin in range(0, len(share), BLOCK):
+        here = slice(begin, min(begin + BLOCK, len(share)))
+        count = here.stop - begin
+        place, need, least = all_place[:count], all_need[:count], all_least[:count]
+        caution.places(cells[here], forecast[here], place)
+        _while_open(*flat, limits, last, cells[here], compute[here], preemption[here], place, need)
+        _left(need, compute[here], margin, least)
+        _lower(share[here], cells[here], least)
+        share[here] = least
+
+
+@njit(**_OPTIONS)
+def _while_open(slot, sustained, limits, last, cells, compute, preemption, place, need):
+    """Need at a load, or at the highest one below it at which slots leave AI in time.
+
+    Sites of the same size have it at the same place: it is looked for again only where they differ.
+    """
+    for row in range(len(need)):
+        n, at = cells[row], np.int64(place[row])
+        if preemption[row] < 1.0:
+            limit = compute[row] * (1.0 - preemption[row])
+            if limit != limits[n]:
+                begin = n * caution.MEDIANS
+                fits = np.searchsorted(slot[begin : begin + caution.MEDIANS], limit, side="right")
+                limits[n], last[n] = limit, begin + max(fits - 1, 0)
+            need[row] = sustained[min(at, last[n])]
+        else:
+            need[row] = slot[at]
+
+
+@njit(**_OPTIONS)
+def _left(need, compute, margin, left):
+    for row in range(len(left)):
+        left[row] = max(1.0 - need[row] / compute[row] - margin, 0.0)
+
+
+@njit(**_OPTIONS)
+def _lower(share, cells, least):
+    for row in range(len(least)):
+        is_guarded = (cells[row] > 0) & (share[row] > 0.0)
+        least[row] = min(share[row], least[row]) if is_guarded else share[row]
 
 
 def need_at_peak(ground: Ground, tables: RadioTables) -> Floats:
