@@ -168,6 +168,7 @@ def demand_ahead(
     memory_per_min: float = LEVEL_MEMORY_PER_MIN,
     *,
     smooth: bool = False,
+    out: FloatColumn | None = None,
 ) -> FloatColumn:
     """Demand to expect, `ahead_min` from now: the daily shape times the level of this day.
 
@@ -181,19 +182,23 @@ def demand_ahead(
         memory_per_min: what is left of a level after a minute, 0 to 1: that of a whole country's
             demand lasts, that of a single tower's is gone soon.
         smooth: as in `ahead`.
+        out: (rows,) float64 to fill; None for a new one.
 
     Returns:
         (rows,) float64; the present value where the profile knows nothing.
     """
     here, there = _bin(profile, now_min), _bin(profile, now_min + ahead_min)
     seen_now = np.asarray(value, np.float64)
+    expected: FloatColumn = np.empty(len(seen_now)) if out is None else out
     if profile.seen[here] == 0.0 or profile.seen[there] == 0.0:
-        return seen_now
-    expected: FloatColumn = _demand_ahead(
+        expected[:] = seen_now
+        return expected
+    _demand_ahead(
         *_between(profile, now_min, smooth),
         *_between(profile, now_min + ahead_min, smooth),
         seen_now,
         memory_per_min**ahead_min,
+        expected,
     )
     return expected
 
@@ -252,16 +257,14 @@ def ahead_of(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _demand_ahead(  # type: ignore[no-untyped-def]
-    here, here_too, part, there, there_too, part_there, value, kept
+    here, here_too, part, there, there_too, part_there, value, kept, found
 ):
-    found = np.empty(len(value))
     for row in range(len(value)):
         usual = _line(here[row], here_too[row], part)
         then = _line(there[row], there_too[row], part_there)
         level = value[row] / usual if usual > 0.0 else 1.0
         guess = then * (1.0 + kept * (min(level, LEVEL_LIMIT) - 1.0))
         found[row] = guess if np.isfinite(guess) else value[row]
-    return found
 
 
 def ai_demand(running: FloatColumn, waiting: FloatColumn) -> FloatColumn:

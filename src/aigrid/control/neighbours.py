@@ -192,33 +192,33 @@ def between_km(lat, lon, one, other):  # type: ignore[no-untyped-def]
     return great_circle_km(lat[one], lon[one], lat[other], lon[other])
 
 
-def at_or_below(above: IntColumn, own: FloatColumn) -> FloatColumn:
+def at_or_below(above: IntColumn, own: FloatColumn, out: FloatColumn | None = None) -> FloatColumn:
     """What comes from each site's place and all those below it.
 
     Args:
         above: (N,) row of the site above; -1 for none.
         own: (N, S) what comes from each place.
+        out: (N, S) float64 to fill, not `own` itself; None for a new one.
 
     Returns:
         (N, S) sums.
     """
-    found: FloatColumn = _at_or_below(np.ascontiguousarray(above, np.int32), own)
+    found = np.empty(own.shape) if out is None else out
+    found[:] = own
+    _add_up(np.ascontiguousarray(above, np.int32), own, found)
     return found
 
 
 @njit(cache=True, nogil=True)
-def _at_or_below(above, own):  # type: ignore[no-untyped-def]
-    found = own.astype(np.float64)
+def _add_up(above, own, found):  # type: ignore[no-untyped-def]
+    """From what comes from each place alone, in `found`, to the sums."""
     ordered = True
     for row in range(len(above)):
         ordered &= above[row] < row
     if ordered:
-        # Sites above come first: from the end, each has all of its own before it hands it on.
-        for row in range(len(above) - 1, -1, -1):
-            if above[row] >= 0:
-                for column in range(own.shape[1]):
-                    found[above[row], column] += found[row, column]
-        return found
+        for column in range(own.shape[1]):
+            _hand_on(above, found[:, column])
+        return
     found[:] = 0.0
     for row in range(len(above)):
         site, depth = row, 0
@@ -226,7 +226,24 @@ def _at_or_below(above, own):  # type: ignore[no-untyped-def]
             for column in range(own.shape[1]):
                 found[site, column] += own[row, column]
             site, depth = above[site], depth + 1
-    return found
+
+
+@njit(cache=True, nogil=True)
+def _hand_on(above, found):  # type: ignore[no-untyped-def]
+    """Sites above come first: from the end, each has all of its own before it hands it on.
+
+    Neighbours often have the same site above: its sum is kept at hand as long as they do.
+    """
+    site, total = -1, 0.0
+    for row in range(len(above) - 1, -1, -1):
+        if above[row] != site:
+            if site >= 0:
+                found[site] = total
+            site = above[row]
+            total = found[site] if site >= 0 else 0.0
+        total += found[row]
+    if site >= 0:
+        found[site] = total
 
 
 @njit(cache=True, nogil=True)

@@ -176,11 +176,12 @@ class Orchestrator:
         def one(rows: slice) -> None:
             part = DailyProfile(profile.mean[rows], profile.spread[rows], profile.seen)
             asked, s = rate.reshape(-1)[rows], rows.start // rate.shape[1]
-            decided.expected[s] = forecast.demand_ahead(
-                part, minute - 1, ahead_min, asked, demand.MEMORY, smooth=True
+            expected, below = decided.expected[s], self._below[s]
+            forecast.demand_ahead(
+                part, minute - 1, ahead_min, asked, demand.MEMORY, smooth=True, out=expected
             )
-            below = neighbours.at_or_below(self._ground.above, decided.expected[s, :, None])
-            self._below[s] = below[:, 0]
+            above = self._ground.above
+            neighbours.at_or_below(above, expected[:, None], out=below[:, None])
 
         self._threads.each(one, self._by_service(rate))
 
