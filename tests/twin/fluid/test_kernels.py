@@ -10,6 +10,7 @@ from aigrid.control import forecast
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import caution, chance, experience, flows, radio, sites
 from aigrid.twin.fluid.ground import Ground, ground_of
+from aigrid.twin.fluid.radio_kernels import LOG_OFFSET
 from aigrid.twin.fluid.responses import (
     LOAD_LOOKUP,
     LOAD_STEPS,
@@ -135,7 +136,7 @@ def test_a_site_is_counted_on_at_the_share_it_keeps_while_open(ground: Ground) -
     towers, share = ground.has_radio, np.where(ground.has_radio, 0.9, 1.0)
     shares = [
         radio.least_share(ground, tables, np.full(len(share), at), 0.1, share, slice(None))
-        for at in radio.LOG_OFFSET + np.array([-5.0, -2.5, -0.1])
+        for at in LOG_OFFSET + np.array([-5.0, -2.5, -0.1])
     ]
     assert (np.diff(shares, axis=0) <= 0.0).all()
     assert (shares[0][~towers] == 1.0).all()

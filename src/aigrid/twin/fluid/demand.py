@@ -20,6 +20,8 @@ MEMORY = 0.9
 DAY_S = 86_400.0
 # Rows that are worked on at once, within the reach of a processor's cache.
 BLOCK = 2048
+# Rows that are asked together whether there is a burst: few enough that most have none.
+SOME = 128
 
 
 @dataclass(slots=True)
@@ -104,44 +106,64 @@ def minute_of_demand(
 
 @njit(**_OPTIONS)
 def _minute(first, last, start, memory, spread, rates, normals, customers, deviation, rate):
-    kept, fresh = np.float32(memory), np.float32(np.sqrt(1.0 - memory * memory))
-    all_bits = np.empty(BLOCK, np.uint64)
+    # Look-ups have a loop of their own: the others then do several rows at once.
+    all_bits, all_fresh = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.float32)
     for begin in range(first, last, BLOCK):
         end = min(begin + BLOCK, last)
-        bits = all_bits[: end - begin]
+        bits, fresh = all_bits[: end - begin], all_fresh[: end - begin]
         chance.draws(start, begin, bits)
         for s in range(len(rates)):
             drift, here = deviation[s, begin:end], customers[begin:end]
-            _drift(bits, s, normals, kept, fresh, drift)
-            _level(drift, here, rates[s], np.float32(spread), rate[s, begin:end])
+            _fresh(bits, s, normals, fresh)
+            _drift(fresh, memory, np.float32(spread), drift)
+            _rate(fresh, here, rates[s], rate[s, begin:end])
 
 
 @njit(**_OPTIONS)
-def _drift(bits, part, normals, kept, fresh, deviation):
+def _fresh(bits, part, normals, found):
     for at in range(len(bits)):
-        deviation[at] = kept * deviation[at] + fresh * chance.normal(bits[at], part, normals)
+        found[at] = chance.normal(bits[at], part, normals)
 
 
 @njit(**_OPTIONS)
-def _level(deviation, customers, rate, spread, found):
+def _drift(found, memory, spread, deviation):
+    """From fresh deviates to the factor of demand that the drifting ones make, in place."""
+    kept, fresh = np.float32(memory), np.float32(np.sqrt(1.0 - memory * memory))
     bias = np.float32(0.5) * spread * spread
     for at in range(len(found)):
-        found[at] = customers[at] * rate * chance.exponential(spread * deviation[at] - bias)
+        now = kept * deviation[at] + fresh * found[at]
+        deviation[at] = now
+        found[at] = chance.exponential(spread * now - bias)
+
+
+@njit(**_OPTIONS)
+def _rate(factor, customers, rate, found):
+    for at in range(len(found)):
+        found[at] = customers[at] * rate * factor[at]
 
 
 @njit(**_OPTIONS)
 def _bursts(first, last, start, probability, factor, minutes, left, rate):
     limit = np.uint64(probability * 2.0**53)
-    all_bits = np.empty(BLOCK, np.uint64)
-    for begin in range(first, last, BLOCK):
-        bits = all_bits[: min(BLOCK, last - begin)]
+    all_bits = np.empty(SOME, np.uint64)
+    for begin in range(first, last, SOME):
+        end = min(begin + SOME, last)
+        bits = all_bits[: end - begin]
         chance.draws(start, begin, bits)
-        for at in range(len(bits)):
-            row = begin + at
-            if left[row] > 0:
-                left[row] -= 1
-            elif (bits[at] >> np.uint64(11)) < limit:
-                left[row] = minutes
-            if left[row] > 0:
-                for s in range(len(rate)):
-                    rate[s, row] *= factor
+        if _burst(bits, limit, np.int16(minutes), left[begin:end]) > 0:
+            for row in range(begin, end):
+                if left[row] > 0:
+                    for s in range(len(rate)):
+                        rate[s, row] *= factor
+
+
+@njit(**_OPTIONS)
+def _burst(bits, limit, minutes, left):
+    """A minute of bursts that last on or begin; above 0 where there are any."""
+    some, none, one = np.int16(0), np.int16(0), np.int16(1)
+    for at in range(len(left)):
+        begun = minutes if (bits[at] >> np.uint64(11)) < limit else none
+        now = np.int16(left[at] - one) if left[at] > none else begun
+        left[at] = now
+        some |= now
+    return some

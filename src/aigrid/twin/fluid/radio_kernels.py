@@ -67,6 +67,7 @@ def minute(
         _drift(loads, memory, deviation[here])
         _usual(usual, shape[here], peak[here], level)
         _levels(level, spread, deviation[here], seen[here], loads)
+        _loads(loads)
         _use(numbers, cells_here, compute_here, loads, used)
         _give(cells_here, compute_here, preemption_here, share[here], used, given[here])
         _carry(numbers, cells_here, compute_here, preemption_here, share[here], loads, carried)
@@ -93,7 +94,7 @@ def _drift(found, memory, deviation):
 @njit(**_OPTIONS)
 def _usual(usual, shape, peak, level):
     for at in range(len(level)):
-        level[at] = usual[shape[at]] + peak[at]
+        level[at] = usual[np.uint64(shape[at])] + peak[at]
 
 
 @njit(**_OPTIONS)
@@ -101,7 +102,13 @@ def _levels(usual, spread, deviation, seen, load):
     for at in range(len(load)):
         level = min(usual[at] + spread * deviation[at], 0.0)
         seen[at] = level + LOG_OFFSET
-        load[at] = chance.exponential(np.float32(level))
+        load[at] = np.float32(level)
+
+
+@njit(**_OPTIONS)
+def _loads(load):
+    for at in range(len(load)):
+        load[at] = chance.exponential(load[at])
 
 
 @njit(**_OPTIONS)
@@ -135,8 +142,8 @@ def _look_up(load_bins, width, cells, load, carried, place, part):
     for at in range(len(part)):
         low, beyond = column(load_bins, np.float64(load[at]), carried[at])
         part[at] = beyond
-        row = np.int64(cells[at]) * (load_bins + 1) + low
-        place[at] = np.uint32(row * width + np.int64(max(carried[at], 0.0)))
+        row = np.uint32(cells[at] * (load_bins + 1) + low)
+        place[at] = np.uint32(row * width + np.int32(max(carried[at], 0.0)))
 
 
 @njit(**_OPTIONS)

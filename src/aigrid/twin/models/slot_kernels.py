@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -70,7 +71,7 @@ def column(load_bins, load, carried):
     full load. Where all cells are carried, the table has 0 at every load.
     """
     at = (1.0 if carried < 0 else min(max(load, 0.0), 1.0)) * load_bins
-    low = min(int(at), load_bins - 1)
+    low = min(np.int32(at), np.int32(load_bins - 1))
     return low, at - low
 
 
