@@ -42,6 +42,9 @@ def test_chance_depends_on_seed_stream_step_and_row_alone() -> None:
     start = chance.key(5, chance.RADIO, 9)
     forth = [chance.draw(start, row) for row in range(50)]
     assert forth == [chance.draw(start, row) for row in reversed(range(50))][::-1]
+    together = np.empty(30, np.uint64)
+    chance.draws(start, 20, together)
+    assert together.tolist() == forth[20:]
     others = {chance.key(6, chance.RADIO, 9), chance.key(5, chance.DEMAND, 9)}
     assert start not in others | {chance.key(5, chance.RADIO, 10)}
     assert len(set(forth)) == 50

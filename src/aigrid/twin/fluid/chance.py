@@ -37,7 +37,11 @@ def normals() -> NDArray[np.float32]:
 @njit(inline="always", **_OPTIONS)
 def draw(start, row):
     """64 random bits of a row."""
-    bits = start + np.uint64(row) * _GOLDEN
+    return _mixed(start + np.uint64(row) * _GOLDEN)
+
+
+@njit(inline="always", **_OPTIONS)
+def _mixed(bits):
     bits = (bits ^ (bits >> np.uint64(30))) * _FIRST
     bits = (bits ^ (bits >> np.uint64(27))) * _SECOND
     return bits ^ (bits >> np.uint64(31))
@@ -46,8 +50,10 @@ def draw(start, row):
 @njit(**_OPTIONS)
 def draws(start, first, found):
     """Fill `found` with the bits of the rows from `first` on."""
+    bits = start + np.uint64(first) * _GOLDEN
     for at in range(len(found)):
-        found[at] = draw(start, first + at)
+        found[at] = _mixed(bits)
+        bits += _GOLDEN
 
 
 _ROOT_2 = np.float32(1.4142135623730951)
