@@ -9,8 +9,9 @@ import pytest
 from tests.twin.fluid import small
 from tests.twin.region import one
 
-from aigrid.control import guard, place
+from aigrid.control import place
 from aigrid.control.policy import Policy
+from aigrid.twin.fluid import guarded
 from aigrid.twin.fluid.checks import RuleBrokenError, Where
 from aigrid.twin.fluid.ground import ground_of
 from aigrid.twin.policies import plan_of
@@ -138,6 +139,13 @@ def test_a_service_outside_its_regions_is_told(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_share_that_leaves_the_radio_short_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "shares", lambda policy, need, *rest: np.ones_like(need))
+    def generous(*given: object) -> None:
+        real(*given)
+        share = given[-1]
+        assert isinstance(share, np.ndarray)
+        share[:] = 1.0
+
+    real = guarded.set_shares
+    monkeypatch.setattr(guarded, "set_shares", generous)
     with pytest.raises(RuleBrokenError, match="radio short by choice"):
         ran()
