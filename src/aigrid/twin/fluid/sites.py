@@ -111,7 +111,8 @@ def site_times(
         found: (N,) to fill, ms.
     """
     full = load_lookup[min(int(fill * load_steps), len(load_lookup) - 1)]
-    speeds, needs, fulls = np.empty((3, BLOCK))
+    # Each by itself: of parts of one array a compiler does not know that they are apart.
+    speeds, needs, fulls = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     least = _loads_kept(needed, full, together)
     for first in range(0, len(share), BLOCK):
         last = min(first + BLOCK, len(share))
