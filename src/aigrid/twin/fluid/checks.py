@@ -181,7 +181,7 @@ def _add_mixed(served, each_s, kinds, work):
 @njit(**_OPTIONS)
 def _forbidden(served, allowed):
     """1 where a service serves at a site at which it may not be."""
-    found = 0
+    found = np.int64(0)
     for at in range(len(served)):
         found |= np.int64(served[at] > 0.0) & np.int64(not allowed[at])
     return found
@@ -190,7 +190,7 @@ def _forbidden(served, allowed):
 @njit(**_OPTIONS)
 def _beyond(share, compute, work, most):
     """1 where a share is none, or where its sites work more than it."""
-    found = 0
+    found = np.int64(0)
     for at in range(len(share)):
         part = share[at]
         is_right = (part >= 0.0) & (part <= 1.0) & (work[at] <= part * compute[at] * most)
