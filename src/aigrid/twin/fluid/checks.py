@@ -75,20 +75,42 @@ def conserved(
 def in_memory(where: Where, resident: NDArray[np.bool_]) -> None:
     """No site holds more than its memory: resident is (N, S)."""
     ground = where.ground
-    held = (resident * ground.by_site(ground.memory_need_gb)).sum(axis=1)
-    limit = np.array([kind.memory_gb for kind in ground.types])[ground.type_of]
-    worst = int(np.argmax(held - limit))
-    if held[worst] > limit[worst] * (1.0 + TOLERANCE):
-        raise where.broken("memory", worst, f"{held[worst]:.3g} of {limit[worst]:.3g} GB")
+    limit = np.array([kind.memory_gb for kind in ground.types])
+    worst, held = _fullest(resident, ground.memory_need_gb, limit, ground.type_of)
+    most = limit[ground.type_of[worst]]
+    if held > most * (1.0 + TOLERANCE):
+        raise where.broken("memory", worst, f"{held:.3g} of {most:.3g} GB")
+
+
+@njit(**_OPTIONS)
+def _fullest(resident, need_gb, limit_gb, type_of):
+    """The site that holds most above its memory, or least below it, and what it holds."""
+    worst, most, most_over = 0, 0.0, -np.inf
+    for row in range(len(resident)):
+        held, kind = 0.0, type_of[row]
+        for s in range(resident.shape[1]):
+            held += need_gb[s, kind] if resident[row, s] else 0.0
+        if held - limit_gb[kind] > most_over:
+            worst, most, most_over = row, held, held - limit_gb[kind]
+    return worst, most
 
 
 def allowed(where: Where, placed: NDArray[np.bool_]) -> None:
     """No service stands where it may not: placed is (S, N)."""
-    bad = np.argwhere(placed & ~where.ground.allowed)
-    if len(bad):
-        s, row = bad[0]
+    s, row = _misplaced(placed, where.ground.allowed)
+    if row >= 0:
         name = where.ground.country.services[s].name
-        raise where.broken("a service outside its regions or kinds", int(row), name)
+        raise where.broken("a service outside its regions or kinds", row, name)
+
+
+@njit(**_OPTIONS)
+def _misplaced(placed, allowed):
+    """The first service and site where it stands and may not; -1 for none."""
+    for s in range(len(placed)):
+        for row in range(placed.shape[1]):
+            if placed[s, row] and not allowed[s, row]:
+                return s, row
+    return -1, -1
 
 
 def within_compute(where: Where, share: Floats, served: Floats, rows: slice) -> None:

@@ -188,36 +188,45 @@ class Orchestrator:
     def place(self, is_first: bool) -> None:
         """Decide what stands where; what is new loads first, unless the day begins with it."""
         decided, ground = self.decided, self._ground
-        chosen = place.choose(
-            self._policy,
-            ground.compute * decided.share,
-            self._memory_gb,
-            self._below.T,
-            self._work_s,
-            self._memory_need_gb,
-            self._load_s,
-            ground.value_usd,
-            ground.allowed.T,
-            decided.resident,
-        )
-        came = (chosen & ~decided.resident).T
-        load_s = 0.0 if is_first else self._load_s.T
-        decided.loading_s = np.where(came, load_s, decided.loading_s * chosen.T).astype(np.float32)
-        decided.resident = chosen
-        self._set_ready()
+
+        def one(rows: slice) -> bool:
+            resident = decided.resident[rows]
+            chosen = place.choose(
+                self._policy,
+                ground.compute[rows] * decided.share[rows],
+                self._memory_gb[rows],
+                self._below[:, rows].T,
+                self._work_s[rows],
+                self._memory_need_gb[rows],
+                self._load_s[rows],
+                ground.value_usd,
+                ground.allowed[:, rows].T,
+                resident,
+            )
+            came, loading_s = (chosen & ~resident).T, decided.loading_s[:, rows]
+            load_s = 0.0 if is_first else self._load_s[rows].T
+            loading_s[:] = np.where(came, load_s, loading_s * chosen.T)
+            resident[:] = chosen
+            return self._set_ready(rows)
+
+        self._is_loading = any(self._threads.each(one, self._rows))
 
     def load_on(self) -> None:
         """A minute of loading has passed."""
-        decided = self.decided
         if self._is_loading:
-            np.maximum(decided.loading_s - MINUTE_S, 0.0, out=decided.loading_s)
-            self._set_ready()
+            self._is_loading = any(self._threads.each(self._load_on, self._rows))
 
-    def _set_ready(self) -> None:
-        decided = self.decided
-        part = np.clip(1.0 - decided.loading_s / MINUTE_S, 0.0, 1.0)
-        decided.ready = np.where(decided.resident.T, part, 0.0).astype(np.float32)
-        self._is_loading = bool(decided.loading_s.any())
+    def _load_on(self, rows: slice) -> bool:
+        loading_s = self.decided.loading_s[:, rows]
+        np.maximum(loading_s - MINUTE_S, 0.0, out=loading_s)
+        return self._set_ready(rows)
+
+    def _set_ready(self, rows: slice) -> bool:
+        """Say which services can serve; whether any is still to be loaded."""
+        decided, loading_s = self.decided, self.decided.loading_s[:, rows]
+        part = np.clip(1.0 - loading_s / MINUTE_S, 0.0, 1.0)
+        decided.ready[:, rows] = np.where(decided.resident[rows].T, part, 0.0)
+        return bool(loading_s.any())
 
     def route(self, minute: int, load: Floats, is_first: bool) -> None:
         """Weigh all candidates anew.
