@@ -122,7 +122,6 @@ def waterfill(
     shape = reach.shape
     old = np.zeros((0, shape[1]), np.float32) if previous is None else previous
     weight = np.empty(shape, np.float32) if out is None else out
-    usual = shape[1] == pour.USUAL
     if work is None or not work.fits_to(shape, len(spare)):
         work = pour.work_of(shape[0], len(spare), shape[1])
     pour.pour(
@@ -138,6 +137,6 @@ def waterfill(
         work,
         weight,
         # A tuple's length is known when this is compiled.
-        (0,) * pour.USUAL if usual else np.zeros(shape[1], np.int8),
+        (0,) * shape[1] if pour.is_unrolled(*shape) else np.zeros(shape[1], np.int8),
     )
     return weight

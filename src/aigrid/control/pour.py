@@ -24,6 +24,14 @@ LAST_RESORT = 1e-3
 BLOCK = 128
 # Candidates of the usual policy, for which the loops over them are compiled to straight lines.
 USUAL = Policy().candidates
+# So few are worth that only for many origins: live grids pass through every number of candidates,
+# and a compiler takes seconds.
+HALF, MANY = USUAL // 2, 4096
+
+
+def is_unrolled(origins: int, width: int) -> bool:
+    """Whether loops over so many candidates are straight lines."""
+    return width == USUAL or (width == HALF and origins >= MANY)
 
 
 class Work(NamedTuple):
@@ -67,7 +75,7 @@ class Work(NamedTuple):
 
 def work_of(origins: int, sites: int, width: int) -> Work:
     """Room to work in for so many origins, sites and candidates."""
-    bits = np.uint8 if width == USUAL else np.int64
+    bits = np.uint8 if is_unrolled(origins, width) else np.int64
     return Work(
         room=np.empty(sites + 1),
         late_ms=np.empty(sites + 1, np.float32),

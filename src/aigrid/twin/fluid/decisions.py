@@ -15,6 +15,7 @@ from aigrid.control import fill, forecast, guard, neighbours, place, pour
 from aigrid.control.forecast import DailyProfile
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import baselines, demand, guarded, radio, sites
+from aigrid.twin.fluid.candidates import candidates_of
 from aigrid.twin.fluid.experience import Known
 from aigrid.twin.fluid.ground import TOGETHER, Ground
 from aigrid.twin.fluid.radio import RadioTables
@@ -96,8 +97,11 @@ class Orchestrator:
         self._serving = np.zeros((services, count), np.bool_)
         self._is_loading = False
         self._site_ms = np.zeros((services, count))
-        self._idle = [np.zeros(ground.reach.shape, np.float32) for _ in range(services)]
-        self._work = [pour.work_of(count, count, ground.reach.shape[1]) for _ in range(services)]
+        self._candidates = [candidates_of(ground, s, policy) for s in range(services)]
+        shapes = [own.reach.shape for own in self._candidates]
+        self._idle = [np.zeros(shape, np.float32) for shape in shapes]
+        self._own = [np.zeros(shape, np.float32) for shape in shapes]
+        self._work = [pour.work_of(count, count, width) for _, width in shapes]
         fixed = plan.shares == FIXED
         need = radio.need_at_peak(ground, tables) if fixed else np.zeros(count)
         left = np.clip(1.0 - need / np.maximum(ground.compute, 1e-9), 0.0, 1.0)
@@ -282,7 +286,7 @@ class Orchestrator:
     def _weigh(
         self, s: int, spare: Floats, compute: Floats, load: Floats, is_first: bool
     ) -> NDArray[np.float32]:
-        decided, ground = self.decided, self._ground
+        ground = self._ground
         weight: NDArray[np.float32]
         if self._plan.routing == NEAREST:
             weight = baselines.nearest(ground.reach, ground.above, spare)
@@ -290,14 +294,12 @@ class Orchestrator:
             possible = np.where(spare > 0.0, compute / self._work_s[:, s], 0.0)
             weight = baselines.least_loaded(ground.reach, possible, load)
         elif self._plan.routing == WATERFILL:
-            weight = self._poured(s, spare, load, None if is_first else decided.weight[s])
+            weight = self._poured(s, spare, load, is_first)
         else:
             weight = baselines.round_robin(ground.reach, spare)
         return weight
 
-    def _poured(
-        self, s: int, spare: Floats, load: Floats, previous: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
+    def _poured(self, s: int, spare: Floats, load: Floats, is_first: bool) -> NDArray[np.float32]:
         decided, ground, country = self.decided, self._ground, self._ground.country
         slo_ms = max(country.services[s].ttft_slo_ms - country.path.radio_ms, 1.0)
         tpot_s = country.services[s].tpot_slo_ms / 1e3
@@ -318,19 +320,24 @@ class Orchestrator:
             self._site_ms[s],
         )
         # The weights before the ones in force make room for the new ones.
-        out, self._idle[s] = self._idle[s], decided.weight[s]
-        return fill.waterfill(
-            self._policy,
-            ground.reach,
+        candidates, before = self._candidates[s], self._own[s]
+        self._own[s] = fill.waterfill(
+            candidates.policy,
+            candidates.reach,
             decided.expected[s],
             spare,
             self._site_ms[s],
-            ground.hop_ms,
+            candidates.hop_ms,
             slo_ms,
-            previous,
-            out,
+            None if is_first else before,
+            self._idle[s],
             self._work[s],
         )
+        self._idle[s] = before
+        if candidates.are_all:
+            return self._own[s]
+        decided.weight[s][:, candidates.columns] = self._own[s]
+        return decided.weight[s]
 
 
 def _learn_rows(profile: DailyProfile, minute: int, value: Floats, rows: slice) -> None:
