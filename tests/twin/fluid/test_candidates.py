@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from tests.twin.fluid import small
 
 from aigrid.control import fill, pour
 from aigrid.control.policy import Policy
-from aigrid.twin.country.build import Plan, build
 from aigrid.twin.fluid.candidates import candidates_of
 from aigrid.twin.fluid.ground import Ground, ground_of
 from aigrid.twin.policies import plan_of
@@ -21,11 +18,9 @@ ANYWHERE, ABOVE = 0, 1
 @pytest.fixture(scope="module")
 def ground() -> Ground:
     """Towers enough for a width of its own, and a service that stands on none of them."""
-    country = small.country()
-    plan = Plan(towers=pour.MANY, customers=1e6, factory_devices=200.0)
-    network = build(plan, country.radio, country.radio_shapes, 0)
-    large = replace(small.service(), kinds=("hub", "factory"))
-    country = replace(country, network=network, services=(small.service(), large))
+    large = small.service(kinds=("hub", "factory"))
+    network = small.network(towers=pour.MANY)
+    country = small.country(network=network, services=(small.service(), large))
     return ground_of(country, plan_of("aigrid"), Policy())
 
 

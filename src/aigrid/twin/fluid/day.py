@@ -79,7 +79,7 @@ class Day:
         self._columns = (0,) * ground.reach.shape[1]
         self._arrive = np.zeros((services, count))
         self._good = np.zeros((services, count), np.float32)
-        self._load_seen = np.zeros(count)
+        self._load_seen, self._turned = np.zeros(count), np.zeros(count + 1, np.int64)
         self._tokens = np.array(
             [s.prompt_tokens.mean + s.generated_tokens.mean for s in ground.country.services]
         )
@@ -263,10 +263,9 @@ class Day:
         for level in reversed(self._ground.levels):
             sums = self._threads.each(partial(self._serve, minute), parts(level))
             self._given_busy_work += np.array(sums).sum(axis=0)
-            turned = level.start + np.flatnonzero(self._outcome.turned[level].view(np.bool_))
-            if len(turned):
-                # So few that to wake another thread takes as long.
-                self._refused += [self._up(turned, s) for s in services]
+            count = flows.listed(level.start, level.stop, self._outcome.turned, self._turned)
+            if count:  # so few that to wake another thread takes as long
+                self._refused += [self._up(self._turned[:count], s) for s in services]
         self.orchestrator.learned(minute, self._is_routed(minute))
         good, served, self._in_line = np.array(self._accounts(minute, came_there)).T
         where = checks.Where(self._plan.name, minute, self._ground)

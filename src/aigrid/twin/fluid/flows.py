@@ -87,6 +87,16 @@ def push(target, several, rate, arrive, columns):
 
 
 @njit(**_OPTIONS)
+def listed(first, last, flags, found):
+    """Rows from `first` to `last` that are flagged, in `found`; returns how many there are."""
+    count = 0
+    for row in range(first, last):
+        found[count] = row
+        count += flags[row] != 0
+    return count
+
+
+@njit(**_OPTIONS)
 def go_up(rows, over, above, way_bin, arrive, up_paths):
     """Hand what `rows` refused to the site above each; without one it is refused.
 

@@ -27,6 +27,8 @@ from aigrid.twin.models.batches import prefill_samples_s
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+# A type and a mix's number.
+Key = tuple[int, int]
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Parts that a mix has, over all services.
 WHOLE = 8
@@ -116,7 +118,7 @@ class Mixes:
 
         came, left = np.array(threads.each(take, rows)).sum(axis=0)
         self._sites -= left
-        table, is_new = self._tables(came)
+        table, is_new = self._tables(came, threads)
         threads.each(
             lambda part: read(
                 part.start, part.stop, type_of, code, fresh, table, is_new, self.table_of
@@ -124,35 +126,43 @@ class Mixes:
             rows,
         )
 
-    def _tables(self, came: Counts) -> tuple[Counts, NDArray[np.bool_]]:
+    def _tables(self, came: Counts, threads: Threads) -> tuple[Counts, NDArray[np.bool_]]:
         """The table of each type and mix that sites came to, and whether it is made just now."""
-        table, is_new = self._seen.copy(), np.zeros(came.shape, np.bool_)
+        self._sites += came
+        new = self._new(came)
+        threads.each(self._make, [key for key in new if key not in self._base.made])
+        is_new = np.zeros(came.shape, np.bool_)
+        for key in new:
+            self._seen[key] = self._add(key)
+            is_new[key] = True
+        table = self._seen.copy()
         for kind in range(len(came)):
-            codes = np.flatnonzero(came[kind])
-            for code in codes:
-                self._sites[kind, code] += came[kind, code]
-                is_common = self._sites[kind, code] > RARE * self._all[kind]
-                if self._seen[kind, code] < 0 and is_common and self._used < len(self._kind):
-                    self._seen[kind, code] = self._add(kind, int(code))
-                    is_new[kind, code] = True
-            table[kind, codes] = self._seen[kind, codes]
-            others = codes[self._seen[kind, codes] < 0]
+            others = np.flatnonzero((came[kind] > 0) & (self._seen[kind] < 0))
             table[kind, others] = self._nearest(kind, others)
         return table, is_new
 
-    def _add(self, kind: int, code: int) -> int:
-        made, weight, mix = self._base.made, self._weight[kind], self._parts(code)
-        key = kind, code
-        if key not in made:
-            asked = np.divide(mix, weight, out=np.zeros_like(weight), where=weight > 0.0)
-            rates = load_of_one(self._ground.types[kind], asked)
-            turns, path_ms = self._base.turns, self._base.path_ms
-            made[key] = tabulated(self._ground, turns, path_ms, kind, rates)
-        table, at, each = made[key], self._used, self._base.each
+    def _new(self, came: Counts) -> list[Key]:
+        """Types and mixes that sites came to, and that so many have by now that a table is made."""
+        is_common = self._sites > RARE * self._all[:, np.newaxis]
+        kinds, codes = np.nonzero((came > 0) & (self._seen < 0) & is_common)
+        found = list(zip(kinds.tolist(), codes.tolist(), strict=True))
+        return found[: len(self._kind) - self._used]
+
+    def _make(self, key: Key) -> None:
+        kind, weight = key[0], self._weight[key[0]]
+        asked = np.divide(
+            self._parts(key[1]), weight, out=np.zeros_like(weight), where=weight > 0.0
+        )
+        rates = load_of_one(self._ground.types[kind], asked)
+        turns, path_ms = self._base.turns, self._base.path_ms
+        self._base.made[key] = tabulated(self._ground, turns, path_ms, kind, rates)
+
+    def _add(self, key: Key) -> int:
+        table, at, each = self._base.made[key], self._used, self._base.each
         self._ttft[:, at], self._tpot[:, at] = table.ttft, table.tpot
         self.place[at] = table.place
         self.kept[:, at * each : (at + 1) * each] = table.kept
-        self._mix[at], self._kind[at] = mix, kind
+        self._mix[at], self._kind[at] = self._parts(key[1]), key[0]
         self._used += 1
         return at
 

@@ -13,7 +13,7 @@ from aigrid.core.errors import ConfigurationError
 from aigrid.twin.country.scenario import Country
 from aigrid.twin.fluid import books, radio
 from aigrid.twin.fluid.day import Day
-from aigrid.twin.fluid.experience import known_of
+from aigrid.twin.fluid.experience import Known, known_of
 from aigrid.twin.fluid.ground import SiteType, ground_of
 from aigrid.twin.fluid.responses import Responses
 from aigrid.twin.fluid.tabulate import responses_of
@@ -123,11 +123,17 @@ def run_policy(
         )
     ready = time.perf_counter()
     ground = ground_of(country, plan, dials)
-    tables = radio.tables_of(country, max(round(GUARD_S * 1e3 / country.radio.slot_ms), 1))
-    if ground.types not in tabulated:
-        tabulated[ground.types] = responses_of(ground)
-    times = tabulated[ground.types]
-    known = known_of(ground, tables, seed)
+
+    def tabulate() -> Responses:
+        if ground.types not in tabulated:
+            tabulated[ground.types] = responses_of(ground)
+        return tabulated[ground.types]
+
+    def know() -> tuple[radio.RadioTables, Known]:
+        tables = radio.tables_of(country, max(round(GUARD_S * 1e3 / country.radio.slot_ms), 1))
+        return tables, known_of(ground, tables, seed)
+
+    (times,), ((tables, known),), _ = threads.together([tabulate], [know])
     day = Day(ground, plan, dials, tables, times, known, seed, threads, trace)
     day.tally.seconds["before the day"] = time.perf_counter() - ready
 
