@@ -15,6 +15,8 @@ from tests.contracts.harness import (
 from aigrid.twin.replay import replay
 
 LIMIT_S = 30.0
+# Until shares have risen after a start: neighbours on the same cores make the radio miss slots.
+CALM_S = 90.0
 TOWER = TOWERS[0]
 
 
@@ -24,6 +26,8 @@ def unanswered(answers: list[Answer]) -> list[str]:
 
 
 def test_a_deployed_service_is_served_by_every_site(grid):
+    # Shares rise slowly after a start, more so beside others on the same cores.
+    assert grid.wait_until(lambda: {HUB, *TOWERS} <= set(grid.routes()), CALM_S)
     assert sum(grid.routes().values()) > 0.99
     answers = grid.finish(grid.begin(60))
     assert unanswered(answers) == []
@@ -51,7 +55,7 @@ def test_a_site_that_is_gone_gets_no_request(grid):
 
 def test_radio_load_takes_share_and_routes_away_and_gives_them_back(grid):
     grid.wait_until(lambda: False, 6.0)  # the share rises slowly after a start
-    assert grid.wait_until(lambda: grid.status()[TOWER].share > 0.4, LIMIT_S)
+    assert grid.wait_until(lambda: grid.status()[TOWER].share > 0.4, CALM_S)
     calm = grid.status()[TOWER].share
     weight = grid.routes()[TOWER]
     grid.set_radio_load(TOWER, 0.95, 6.0)
