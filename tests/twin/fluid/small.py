@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -122,3 +123,15 @@ def busy(**changes: Any) -> Country:
         vision(requests_per_customer_day=6000.0),
     )
     return country(**({"services": services} | changes))
+
+
+def generous(real: Callable[..., object]) -> Callable[..., None]:
+    """`guarded.set_shares`, but that AI gets all of each site."""
+
+    def spoilt(*given: object) -> None:
+        real(*given)
+        share = given[-1]
+        assert isinstance(share, np.ndarray)
+        share[:] = 1.0
+
+    return spoilt

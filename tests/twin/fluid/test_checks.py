@@ -57,14 +57,7 @@ def test_a_site_over_its_memory_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_share_that_the_radio_needs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def generous(*given: object) -> None:
-        real(*given)
-        share = given[-1]
-        assert isinstance(share, np.ndarray)
-        share[:] = 1.0
-
-    real = guarded.set_shares
-    monkeypatch.setattr(guarded, "set_shares", generous)
+    monkeypatch.setattr(guarded, "set_shares", small.generous(guarded.set_shares))
     with pytest.raises(RuleBrokenError, match=r"site site-\d+: radio short by choice: share 1"):
         ran()
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.twin.fluid import small
 
 from aigrid.control.policy import Policy
 from aigrid.twin.fluid import mixes
 from aigrid.twin.fluid.ground import Ground, ground_of
-from aigrid.twin.fluid.mixes import WHOLE, Mixes, rounded
+from aigrid.twin.fluid.mixes import WHOLE, Mixes
 from aigrid.twin.fluid.responses import (
     EDGES_S,
     FULL_STEPS,
@@ -97,12 +98,31 @@ def test_tables_are_made_once_and_the_nearest_is_read_beyond_the_last(
     assert full.responses.points == responses.points
 
 
+def encoded(arrive: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Numbers of the mixes of sites of one type, of which (S, N) is asked; who came and left."""
+    services, sites = arrive.shape
+    code, fresh = np.zeros(sites, np.int32), np.zeros(sites, np.bool_)
+    moved = np.zeros((2, 1, 1 + mixes.number_of(services)), np.int64)
+    before, weight = mixes.places_before(services), np.ones((1, services))
+    kinds, columns = np.zeros(sites, np.int16), (0,) * services
+    mixes.encode(0, sites, kinds, arrive, weight, before, code, fresh, moved, columns)
+    assert (fresh == (code > 0)).all()
+    return code, moved
+
+
+def mix_of(share: tuple[float, ...]) -> NDArray[np.int64]:
+    """Whole parts of one site's mix; zeros where nothing is asked."""
+    (code,), _ = encoded(np.array(share)[:, np.newaxis])
+    before = mixes.places_before(len(share))
+    return mixes.parts_of(int(code), before) if code else np.zeros(len(share), np.int64)
+
+
 @pytest.mark.parametrize("share", [(1.0, 1.0, 1.0), (0.0, 3.0, 1e-9), (5.0, 0.0, 1.0)])
 def test_parts_are_whole_and_sum_to_all(share: tuple[float, ...]) -> None:
-    found = rounded(np.array(share))
+    found = mix_of(share)
     assert found.sum() == WHOLE
     assert np.abs(found - np.array(share) / sum(share) * WHOLE).max() < 1.0
-    assert not rounded(np.zeros(len(share))).any()
+    assert not mix_of((0.0,) * len(share)).any()
 
 
 @pytest.mark.parametrize("devices", [0.125, 0.5, 1.0, 2.0, 4.0, 8.0])
@@ -118,10 +138,6 @@ def test_mixes_are_numbered_in_the_order_of_their_parts(services: int) -> None:
     codes = range(1, 1 + mixes.number_of(services))
     parts = [tuple(mixes.parts_of(code, before)) for code in codes]
     assert parts == sorted(set(parts)) and {sum(mix) for mix in parts} == {WHOLE}
-    weight, code = np.ones((1, services)), np.zeros(len(parts), np.int32)
-    moved, fresh = np.zeros((2, 1, 1 + len(parts)), np.int64), np.zeros(len(parts), np.bool_)
-    arrive = np.ascontiguousarray(np.array(parts, np.float64).T)
-    kinds = np.zeros(len(parts), np.int16)
-    mixes.encode(0, len(parts), kinds, arrive, weight, before, code, fresh, moved, (0,) * services)
-    assert list(code) == list(codes) and fresh.all()
+    code, moved = encoded(np.ascontiguousarray(np.array(parts, np.float64).T))
+    assert list(code) == list(codes)
     assert moved[0, 0, 1:].tolist() == [1] * len(parts) and moved[1, 0, 0] == len(parts)

@@ -139,13 +139,6 @@ def test_a_service_outside_its_regions_is_told(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_share_that_leaves_the_radio_short_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def generous(*given: object) -> None:
-        real(*given)
-        share = given[-1]
-        assert isinstance(share, np.ndarray)
-        share[:] = 1.0
-
-    real = guarded.set_shares
-    monkeypatch.setattr(guarded, "set_shares", generous)
+    monkeypatch.setattr(guarded, "set_shares", small.generous(guarded.set_shares))
     with pytest.raises(RuleBrokenError, match="radio short by choice"):
         ran()

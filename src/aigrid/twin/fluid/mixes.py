@@ -321,11 +321,3 @@ def _rounded(share, total, mixes, mix, columns):  # type: ignore[no-untyped-def]
                 its, mine = share[other, at], share[s, at]
                 ahead += (its > mine) | ((its == mine) & (other < s))
             mix[s, at] += ahead < left[at]
-
-
-def rounded(share: Floats) -> Counts:
-    """(S,) whole parts of one mix, as sites are given them; zeros where nothing is asked."""
-    found = np.zeros((len(share), 1), np.int64)
-    column = share[:, np.newaxis].copy()
-    _rounded(column, share.sum(keepdims=True), 1, found, (0,) * len(share))
-    return found[:, 0]

@@ -27,6 +27,7 @@ from aigrid.twin.models.blocks import (
     SPEED,
     TABLE,
     TURN,
+    run,
 )
 from aigrid.twin.models.turns import CELLS
 
@@ -86,8 +87,7 @@ def offer(offers, rows, count, standing, coming, outcome, columns):
         _join_lines(offers, rows, count, coming, outcome, columns)
     _turn_away(offers.wide, rows, count, outcome.over, outcome.turned, columns)
     for s in range(len(columns)):
-        for at in range(count, BLOCK):
-            offers.found[(s * FIELDS + RATE) * BLOCK + at] = _ZERO
+        run(offers.found, s, RATE)[count:] = _ZERO
 
 
 @njit(**_OPTIONS)
