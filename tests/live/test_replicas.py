@@ -94,6 +94,13 @@ def test_going_back_to_the_serving_version_drops_the_failed_one(kept: ReplicaSet
     asyncio.run(scenario())
 
 
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not wanted is closed soon."""
+    monkeypatch.setattr(replicas, "LINGER_S", 0.1)
+
+
+@pytest.mark.usefixtures("brief")
 def test_new_version_replaces_the_old_one_which_is_closed(kept: ReplicaSet) -> None:
     async def scenario() -> None:
         kept.reconcile({"m": ("v1", 1)})
@@ -105,6 +112,29 @@ def test_new_version_replaces_the_old_one_which_is_closed(kept: ReplicaSet) -> N
     asyncio.run(scenario())
 
 
+def test_old_version_lingers_for_what_breaks_off_elsewhere(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        kept.reconcile({"m": ("v1", 1)})
+        await settle(lambda: "m" in kept.serving)
+        old = kept.serving["m"]
+        kept.reconcile({"m": ("v2", 2)})
+        await settle(lambda: kept.serving["m"].digest == "v2")
+        await asyncio.sleep(0.2)
+        kept.set_share(0.25)
+        assert kept.get("m", "v1") is old
+        assert old.engine.share == 0.25  # type: ignore[attr-defined]
+        # Back to it: nothing is loaded.
+        kept.reconcile({"m": ("v1", 3)})
+        assert kept.serving["m"] is old
+        # What is to be loaded needs the room of what lingers.
+        kept.reconcile({"m": ("v3", 4)})
+        await settle(lambda: all(r.digest != "v2" for r in kept.draining))
+        await settle(lambda: kept.serving["m"].digest == "v3")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.usefixtures("brief")
 def test_what_is_not_wanted_any_more_stops(kept: ReplicaSet) -> None:
     async def scenario() -> None:
         kept.reconcile({"m": ("v1", 1)})
@@ -131,6 +161,7 @@ def test_versions_that_change_places_are_not_loaded_again(kept: ReplicaSet) -> N
     asyncio.run(scenario())
 
 
+@pytest.mark.usefixtures("brief")
 def test_the_old_version_serves_beside_the_new_one_while_that_loads(kept: ReplicaSet) -> None:
     async def scenario() -> None:
         kept.reconcile({"m": ("v1", 1)})

@@ -84,6 +84,18 @@ def test_whole_answer_is_continued_too(rig: RigMaker) -> None:
     assert running.gateway_state.forwarder.resumed >= 1
 
 
+def test_whole_answer_whose_version_is_gone_is_given_by_the_next(rig: RigMaker) -> None:
+    dies = Script(story, token_s=0.02, fail_with=UnavailableError("engine died"), fail_at=40)
+    running = rig(one=dies, two=Script(lambda job: f"new {story(job)}", token_s=0.001))
+    running.apis["two"].agent.replicas.serving["m"].digest = "sha256:1"
+    answers = [post(running, ask()) for _ in range(4)]
+    assert [status for status, *_ in answers] == [200] * 4
+    for _, _, answer in answers:
+        assert answer["choices"][0]["message"]["content"] == f"new {TEXT}"
+        assert answer["usage"]["completion_tokens"] == WORDS + 1
+    assert running.gateway_state.forwarder.resumed >= 1
+
+
 # -- sites that hang, break off, leave and are paused ------------------------------------------
 
 

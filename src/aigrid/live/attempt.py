@@ -100,6 +100,7 @@ class TryNextError(Exception):
         unreachable: it is gone, or silent.
         faulty: it failed, as no healthy site does.
         engine: its engine failed at this request.
+        absent: it does not hold the service, or not the version that was asked for.
     """
 
     def __init__(
@@ -110,12 +111,14 @@ class TryNextError(Exception):
         unreachable: bool = False,
         faulty: bool = False,
         engine: bool = False,
+        absent: bool = False,
     ) -> None:
         super().__init__(reason)
         self.busy = busy
         self.unreachable = unreachable
         self.faulty = faulty
         self.engine = engine
+        self.absent = absent
 
     @property
     def kind(self) -> str:

@@ -141,6 +141,7 @@ class Links:
                     busy=status == 429,
                     faulty=status in FAULTY,
                     engine=_FAILED in wire.headers,
+                    absent=status == 404,
                 )
             if wire.headers.get(b"content-type", b"").startswith(EVENT_STREAM):
                 link = Link(site, wire, flight)

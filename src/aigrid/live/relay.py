@@ -53,6 +53,7 @@ class Journey:
     _site: str = ""
     _version: str = ""
     _broke: str = ""
+    _absent: bool = False
     _wait_s: float = 0.0
 
     async def begin(self) -> Answer | StreamedAnswer:
@@ -165,8 +166,7 @@ class Journey:
         self.left.append(site)
         relay = self.relay
         if not self.attempt.stream and not relay.known:
-            # nothing was sent: begin anew; what was done elsewhere shows that it can be
-            self.relay = Relay(sites=relay.sites, inputs=relay.inputs)
+            self._begin_anew()
         elif relay.begun:
             self.resumes += 1
             self._broke = f"site {site} broke off in mid-answer: {reason}"
@@ -174,6 +174,10 @@ class Journey:
                 raise UnavailableError(self._broke, next_step="send it again") from reason
         self.relay.next_site()
         self._note(site, reason)
+
+    def _begin_anew(self) -> None:
+        """Nothing was sent of an answer in one piece; inputs done show that it can be had."""
+        self.relay = Relay(sites=self.relay.sites, inputs=self.relay.inputs)
 
     def _note(self, site: str, reason: TryNextError) -> None:
         self.attempt.tried.append(site)
@@ -185,16 +189,18 @@ class Journey:
     async def _next_site(self) -> Link | Answer:
         """The first candidate that takes the request, or the rest of it."""
         begun = self.relay.begun
-        path, body = self.attempt.path, self.attempt.body
-        if begun:
-            body = self.relay.resume_body(path, body)
-            path = RESUME_PATH
         limit_s = self.limits.resume_s if begun else self.limits.try_for_s
         deadline_s, rounds = time.monotonic() + limit_s, 0
+        path, body = self._asked()
         while True:
             found = await self._round(path, body, deadline_s)
             if not isinstance(found, TryNextError):
                 return found
+            if self._absent and self.relay.begun and not self.attempt.stream:
+                # Its version is on its way out of the grid: another can give the whole.
+                self._begin_anew()
+                begun, (path, body) = False, self._asked()
+                continue
             if time.monotonic() > deadline_s:
                 raise self._gave_up(found, limit_s)
             pause_s = retry.pause_s(rounds)
@@ -205,11 +211,19 @@ class Journey:
                 await asyncio.sleep(pause_s)
             rounds += 1
 
+    def _asked(self) -> tuple[str, bytes]:
+        """The request, or the one to go on with its answer."""
+        path, body = self.attempt.path, self.attempt.body
+        if not self.relay.begun:
+            return path, body
+        return RESUME_PATH, self.relay.resume_body(path, body)
+
     async def _round(
         self, path: str, body: bytes, deadline_s: float
     ) -> Link | Answer | TryNextError:
         """One pass over the candidates."""
         attempt, last = self.attempt, TryNextError("no site serves it now")
+        self._absent = False
         with attempt.span.begin("choose") as choosing:
             sites = self._candidates()
             choosing.set({"aigrid.sites": [site for site, _ in sites]})
@@ -220,6 +234,7 @@ class Journey:
                 return await self.links.open(site, self._asking(self._version), path, body)
             except TryNextError as reason:
                 last = last if last.busy else reason
+                self._absent = self._absent or reason.absent
                 self._note(site, reason)
         return last
 

@@ -20,6 +20,8 @@ from aigrid.engines.load import load_engine
 from aigrid.radio.protection import yield_to_radio
 
 DRAIN_S = 60.0
+# What is no longer wanted stays so long behind its last job: other sites' answers may need it.
+LINGER_S = 30.0
 RATE_WINDOW_S = 1.0
 logger = logging.getLogger(__name__)
 
@@ -114,7 +116,7 @@ class ReplicaSet:
     def set_share(self, share: float) -> None:
         """Pass the share on to every engine."""
         self.share = share
-        for replica in self.serving.values():
+        for replica in (*self.serving.values(), *self.draining):
             replica.engine.set_share(share)
 
     def reconcile(self, wanted: dict[str, tuple[str, int]]) -> None:
@@ -219,20 +221,28 @@ class ReplicaSet:
     async def _drain(self, replica: Replica) -> None:
         """Let jobs in flight end, for at most `DRAIN_S`, then close; who is cut goes elsewhere.
 
-        One that is wanted again meanwhile stays.
+        It stays for `LINGER_S` behind the last: what breaks off at another site is continued by
+        the version that began it. Nothing lingers where something is to be loaded; one that is
+        wanted again meanwhile stays.
         """
-        deadline = time.monotonic() + DRAIN_S
-        while time.monotonic() < deadline:
+        began_s = busy_s = now_s = time.monotonic()
+        while now_s < began_s + DRAIN_S:
             load = replica.engine.load()
-            if not load.running and not load.waiting:
+            if load.running or load.waiting:
+                busy_s = now_s
+            elif now_s >= busy_s + LINGER_S or self._needs_room():
                 break
             await asyncio.sleep(0.05)
+            now_s = time.monotonic()
             if not any(one is replica for one in self.draining):
                 return
         held = len(self.draining)
         self.draining = [one for one in self.draining if one is not replica]
         if len(self.draining) < held:
             await replica.engine.close()
+
+    def _needs_room(self) -> bool:
+        return any(not pending.error for pending in self._pending.values())
 
     async def close(self) -> None:
         """Stop every engine."""
