@@ -7,42 +7,31 @@ once, everything else every 20 ms, because waking the event loop once a token co
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aigrid.core.errors import (
-    ConfigurationError,
-    InvalidRequestError,
-    OverloadedError,
-    UnavailableError,
-)
+from aigrid.core.errors import ConfigurationError, InvalidRequestError, UnavailableError
 from aigrid.engines.chat import ChatTemplate
 from aigrid.engines.constraint import Grammars
 from aigrid.engines.decoder import Decoder
 from aigrid.engines.engine import Chunk, EngineLoad, Job
 from aigrid.engines.intake import Intake
 from aigrid.engines.mailbox import Outbox
-from aigrid.engines.meter import Meter
-from aigrid.engines.pace import Pace
 from aigrid.engines.prefixes import PrefixShelf
 from aigrid.engines.sampling import log_softmax
 from aigrid.engines.sequence import Sequence
 from aigrid.engines.text import Vocabulary, end_tokens
+from aigrid.engines.worker import Worker
 
 PREFILL_PIECE = 64
 FLUSH_S = 0.020
-IDLE_WAIT_S = 1.0
-CLOSE_WAIT_S = 5.0
 
 
-class EmbeddedEngine:
+class EmbeddedEngine(Worker[Sequence]):
     """Runs a package made by the factory on the CPU. Make one with `open`."""
 
     def __init__(
@@ -53,23 +42,17 @@ class EmbeddedEngine:
         queue_limit: int,
         shelf: int = 0,
     ) -> None:
+        super().__init__("engine", decoder.slots, queue_limit)
         self.context_tokens = decoder.context_tokens
         self._decoder = decoder
         self._intake, self._grammars = intake, grammars
-        self._queue_limit = queue_limit
-        self._pace = Pace()
-        self._meter = Meter(places=decoder.slots)
         self._prefixes = PrefixShelf(decoder.slots, shelf, PREFILL_PIECE, decoder.move)
         self._outbox = Outbox()
         self._flushed_s = 0.0
-        self._wake = threading.Condition()
-        self._waiting: deque[Sequence] = deque()
         self._filling: Sequence | None = None  # in slot len(self._decoding)
         self._decoding: list[Sequence] = []  # the one at place k is in slot k
-        self._ended: UnavailableError | None = None
-        self._tokens_total = self._prompt_tokens_total = self._jobs_total = 0
-        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
-        self._thread.start()
+        self._tokens_total = self._prompt_tokens_total = 0
+        self._start()
 
     @classmethod
     def open(
@@ -124,22 +107,14 @@ class EmbeddedEngine:
                 if chunk.finish_reason is not None:
                     return
         finally:
+            sequence.box.closed = True
             self._abandon(sequence)
-
-    def set_share(self, share: float) -> None:
-        """See `Engine.set_share`."""
-        self._pace.set_share(share)
-
-    def set_gate(self, may_step: Callable[[], bool]) -> None:
-        """See `Engine.set_gate`."""
-        self._pace.set_gate(may_step)
 
     def load(self) -> EngineLoad:
         """Gauges and counters, read from any thread."""
-        running = len(self._decoding) + (self._filling is not None)
         self._meter.look(self._thread)
         return EngineLoad(
-            running,
+            self._running(),
             len(self._waiting),
             self._tokens_total,
             self._prompt_tokens_total,
@@ -170,71 +145,24 @@ class EmbeddedEngine:
 
     async def close(self) -> None:
         """Stop; jobs in flight end with UnavailableError."""
-        with self._wake:
-            self._ended = self._ended or UnavailableError("the engine is closed")
-            self._wake.notify()
         self._grammars.close()
-        await asyncio.to_thread(self._thread.join, CLOSE_WAIT_S)
-
-    # on the event loop's thread
-
-    def _enqueue(self, sequence: Sequence) -> None:
-        with self._wake:
-            if self._ended is not None:
-                raise UnavailableError(self._ended.message, next_step=self._ended.next_step)
-            # a burst that finds free slots does not count against the line
-            load = self.load()
-            if load.waiting + load.running >= self._queue_limit + self._decoder.slots:
-                raise OverloadedError(
-                    f"{load.waiting} jobs are waiting, the limit", next_step="try again later"
-                )
-            self._waiting.append(sequence)
-            self._jobs_total += 1
-            self._wake.notify()
-
-    def _abandon(self, sequence: Sequence) -> None:
-        sequence.box.closed = True
-        with self._wake:
-            if sequence in self._waiting:
-                self._waiting.remove(sequence)
+        await super().close()
 
     # on the worker's thread
 
-    def _work(self) -> None:
-        try:
-            while self._ended is None:
-                self._drop_abandoned()
-                if not self._busy():
-                    self._meter.idle()
-                    continue
-                self._meter.present()
-                self._admit()
-                pause_s = self._pace.pause_s()
-                if pause_s:
-                    self._flush()
-                    self._pace.sleep(pause_s)
-                    continue
-                began_s = self._meter.begin()
-                self._fill()
-                filled_s = time.perf_counter()
-                self._decode()
-                self._post()
-                self._pace.worked(self._meter.end(began_s, filled_s))
-        except Exception as error:  # whatever the runtime raises must end every job, not hang it
-            self._ended = UnavailableError(
-                f"the engine stopped: {type(error).__name__}: {error}",
-                next_step="restart the site",
-            )
-        self._fail_all()
+    def _running(self) -> int:
+        return len(self._decoding) + (self._filling is not None)
 
-    def _busy(self) -> bool:
-        """Whether there is something to do; waits a while where there is not."""
-        if self._decoding or self._filling is not None or self._waiting:
-            return True
-        with self._wake:
-            if not self._waiting and self._ended is None:
-                self._wake.wait(IDLE_WAIT_S)
-        return False
+    def _pausing(self) -> None:
+        self._join()
+        self._flush()
+
+    def _step(self) -> float:
+        self._fill()
+        filled_s = time.perf_counter()
+        self._decode()
+        self._post()
+        return filled_s
 
     def _fill(self) -> None:
         """Feed prompts of joining jobs, one piece at least and `PREFILL_PIECE` tokens at most.
@@ -242,7 +170,7 @@ class EmbeddedEngine:
         Where a prompt is cut depends on itself alone, so that its numbers do not depend on company.
         """
         budget = PREFILL_PIECE
-        while (sequence := self._admit()) is not None:
+        while (sequence := self._join()) is not None:
             piece = sequence.prompt[sequence.held : sequence.held + PREFILL_PIECE]
             budget -= len(piece)
             if budget < 0:
@@ -252,13 +180,12 @@ class EmbeddedEngine:
             self._prompt_tokens_total += len(piece)
             self._meter.pieces += 1
             if sequence.held == len(sequence.prompt):
-                self._start(sequence, logits)
+                self._begin(sequence, logits)
 
-    def _admit(self) -> Sequence | None:
+    def _join(self) -> Sequence | None:
         """The joining job, the next in line where there is none and a slot is free."""
         if self._filling is None and self._waiting and len(self._decoding) < self._decoder.slots:
-            with self._wake:
-                self._filling = self._waiting.popleft() if self._waiting else None
+            self._filling = self._next()
             if self._filling is not None:
                 spared = self._prefixes.take(self._filling.prompt, len(self._decoding))
                 self._filling.held = spared
@@ -266,7 +193,7 @@ class EmbeddedEngine:
                     self._filling.times.fill_ns = time.time_ns()
         return self._filling
 
-    def _start(self, sequence: Sequence, logits: NDArray[np.float32]) -> None:
+    def _begin(self, sequence: Sequence, logits: NDArray[np.float32]) -> None:
         """Its first token, at once."""
         self._prefixes.keep(sequence.prompt, len(self._decoding))
         sequence.advance(logits)
@@ -324,13 +251,12 @@ class EmbeddedEngine:
         if self._filling is not None and self._filling.held:
             self._decoder.move(last + 1, last, self._filling.held)
 
-    def _fail_all(self) -> None:
-        with self._wake:
-            ended = self._ended or UnavailableError("the engine is closed")
-            left = [*self._decoding, *self._waiting]
-            left += [self._filling] if self._filling is not None else []
-            self._decoding, self._filling = [], None
-            self._waiting.clear()
+    def _leave(self) -> list[Sequence]:
+        left = [*self._decoding, *([self._filling] if self._filling is not None else [])]
+        self._decoding, self._filling = [], None
+        return left
+
+    def _fail(self, left: list[Sequence], ended: UnavailableError) -> None:
         for sequence in left:
             error = UnavailableError(ended.message, next_step=ended.next_step)
             self._outbox.add(sequence.box, error)

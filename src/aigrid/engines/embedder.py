@@ -8,30 +8,26 @@ job of one text does not wait for another's two thousand. The gate is asked befo
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from aigrid.core.errors import AigridError, ConfigurationError, OverloadedError, UnavailableError
+from aigrid.core.errors import AigridError, ConfigurationError, UnavailableError
 from aigrid.engines.embedding import EmbeddingJob, Embeddings, check_total, no_text
 from aigrid.engines.encoder import Encoder
 from aigrid.engines.engine import Chunk, EngineLoad, Job
-from aigrid.engines.meter import Meter
-from aigrid.engines.pace import Pace
+from aigrid.engines.worker import Worker
 
 STEP_TOKENS = 256  # of a step, padding included, unless one text is longer
 JOBS = 32  # that take turns; the others wait in line
 CLOSE_LENGTH = 0.75  # of the longest in a batch; shorter ones would be padding for the most part
 READ_BYTES = 64 * 1024  # of text that are cut into tokens between two steps
-IDLE_WAIT_S = 1.0
-CLOSE_WAIT_S = 5.0
 
 
 class _Text(NamedTuple):
@@ -83,25 +79,19 @@ class _Work:
             self.ended.set_result(outcome)
 
 
-class EmbeddingEngine:
+class EmbeddingEngine(Worker[_Work]):
     """Runs an encoder's package on the CPU. Make one with `open`; see `embedding.Embedder`."""
 
     def __init__(self, encoder: Encoder, max_batch: int, queue_limit: int) -> None:
+        super().__init__("embedder", JOBS, queue_limit)
         self.context_tokens = encoder.context_tokens
         self._encoder = encoder
         self._max_batch = max_batch
-        self._queue_limit = queue_limit
-        self._pace = Pace()
-        self._meter = Meter(places=JOBS)
-        self._wake = threading.Condition()
-        self._waiting: deque[_Work] = deque()
         self._reading: _Work | None = None
         self._turns: deque[_Work] = deque()
         self._line: list[_Text] = []
-        self._serial = self._jobs_total = self._prompt_tokens_total = 0
-        self._ended: UnavailableError | None = None
-        self._thread = threading.Thread(target=self._work, name="embedder", daemon=True)
-        self._thread.start()
+        self._serial = self._prompt_tokens_total = 0
+        self._start()
 
     @classmethod
     def open(
@@ -133,87 +123,27 @@ class EmbeddingEngine:
             return await work.ended
         finally:
             work.closed = True
-            with self._wake:
-                if work in self._waiting:
-                    self._waiting.remove(work)
+            self._abandon(work)
 
     def generate(self, job: Job) -> AsyncGenerator[Chunk, None]:
         """Refuse: an encoder makes no text."""
         return no_text()
 
-    def set_share(self, share: float) -> None:
-        """See `Engine.set_share`."""
-        self._pace.set_share(share)
-
-    def set_gate(self, may_step: Callable[[], bool]) -> None:
-        """See `Engine.set_gate`."""
-        self._pace.set_gate(may_step)
-
     def load(self) -> EngineLoad:
         """Gauges and counters, read from any thread; an encoder makes no tokens."""
-        running = len(self._turns) + (self._reading is not None)
         self._meter.look(self._thread)
         prompts, jobs = self._prompt_tokens_total, self._jobs_total
-        return EngineLoad(running, len(self._waiting), 0, prompts, jobs, self._meter)
-
-    async def close(self) -> None:
-        """Stop; jobs in flight end with UnavailableError."""
-        with self._wake:
-            self._ended = self._ended or UnavailableError("the engine is closed")
-            self._wake.notify()
-        await asyncio.to_thread(self._thread.join, CLOSE_WAIT_S)
-
-    def _enqueue(self, work: _Work) -> None:
-        with self._wake:
-            if self._ended is not None:
-                raise UnavailableError(self._ended.message, next_step=self._ended.next_step)
-            load = self.load()
-            if load.waiting + load.running >= self._queue_limit + JOBS:
-                raise OverloadedError(
-                    f"{load.waiting} jobs are waiting, the limit", next_step="try again later"
-                )
-            self._waiting.append(work)
-            self._jobs_total += 1
-            self._wake.notify()
+        return EngineLoad(self._running(), len(self._waiting), 0, prompts, jobs, self._meter)
 
     # on the worker's thread
 
-    def _work(self) -> None:
-        try:
-            while self._ended is None:
-                self._drop_abandoned()
-                if not self._busy():
-                    self._meter.idle()
-                    continue
-                self._meter.present()
-                pause_s = self._pace.pause_s()
-                if pause_s:
-                    self._pace.sleep(pause_s)
-                    continue
-                began_s = self._meter.begin()
-                self._read()
-                self._step()
-                self._pace.worked(self._meter.end(began_s, time.perf_counter()))
-        except Exception as error:  # whatever the runtime raises must end every job, not hang it
-            self._ended = UnavailableError(
-                f"the engine stopped: {type(error).__name__}: {error}",
-                next_step="restart the site",
-            )
-        self._fail_all()
-
-    def _busy(self) -> bool:
-        """Whether there is something to do; waits a while where there is not."""
-        if self._turns or self._reading is not None or self._waiting:
-            return True
-        with self._wake:
-            if not self._waiting and self._ended is None:
-                self._wake.wait(IDLE_WAIT_S)
-        return False
+    def _running(self) -> int:
+        return len(self._turns) + (self._reading is not None)
 
     def _read(self) -> None:
         """Cut texts of joining jobs into tokens, some at a time."""
         left = READ_BYTES
-        while left > 0 and (work := self._joining()) is not None:
+        while left > 0 and (work := self._join()) is not None:
             try:
                 left = self._tokenise(work, left)
                 if len(work.ids) == len(work.job.inputs):
@@ -224,11 +154,10 @@ class EmbeddingEngine:
                 work.settle(error)
                 self._reading = None
 
-    def _joining(self) -> _Work | None:
+    def _join(self) -> _Work | None:
         """The job that is read, the next in line where there is none and a turn is free."""
         if self._reading is None and self._waiting and len(self._turns) < JOBS:
-            with self._wake:
-                self._reading = self._waiting.popleft() if self._waiting else None
+            self._reading = self._next()
             if self._reading is not None and self._reading.job.times is not None:
                 self._reading.job.times.fill_ns = time.time_ns()
         return self._reading
@@ -251,10 +180,14 @@ class EmbeddingEngine:
         self._line = sorted([*self._line, *work.texts])  # two sorted runs: a merge
         self._turns.append(work)
 
-    def _step(self) -> None:
-        """One batch."""
-        if not self._turns:
-            return
+    def _step(self) -> float:
+        """Read on, and one batch."""
+        self._read()
+        if self._turns:
+            self._encode()
+        return time.perf_counter()
+
+    def _encode(self) -> None:
         batch = self._choose(self._turns[0].longest())
         self._turns.rotate(-1)
         vectors = self._encoder.encode([text.work.ids[text.place] for text in batch])
@@ -293,12 +226,11 @@ class EmbeddingEngine:
             self._turns = deque(work for work in self._turns if not work.closed)
             self._line = [text for text in self._line if not text.work.closed]
 
-    def _fail_all(self) -> None:
-        with self._wake:
-            ended = self._ended or UnavailableError("the engine is closed")
-            left = [*self._turns, *self._waiting]
-            left += [self._reading] if self._reading is not None else []
-            self._turns, self._reading, self._line = deque(), None, []
-            self._waiting.clear()
+    def _leave(self) -> list[_Work]:
+        left = [*self._turns, *([self._reading] if self._reading is not None else [])]
+        self._turns, self._reading, self._line = deque(), None, []
+        return left
+
+    def _fail(self, left: list[_Work], ended: UnavailableError) -> None:
         for work in left:
             work.settle(UnavailableError(ended.message, next_step=ended.next_step))
