@@ -14,6 +14,7 @@ from aigrid.core.errors import ConfigurationError
 from aigrid.twin.country.scenario import Country
 from aigrid.twin.fluid import rehearse as rehearse_flows
 from aigrid.twin.fluid.responses import quantile_ms
+from aigrid.twin.models.lengths import fixed
 from aigrid.twin.region.rehearsal import rehearse
 from aigrid.twin.region.tails import EventsRehearsal
 
@@ -115,3 +116,23 @@ def test_a_site_that_loses_its_share_hands_its_streams_over() -> None:
     tails = busy.tails["aigrid"].whole
     assert tails["moved"] > 0
     assert busy.policies["aigrid"].refused < 0.01 * busy.policies["aigrid"].requests
+
+
+def test_rare_requests_find_what_sessions_of_the_day_before_left() -> None:
+    def p99_ms(residency: float) -> float:
+        long = small.service(
+            parameters=3e10,
+            memory_parameters=3e10,
+            ttft_slo_ms=3000.0,
+            prompt_tokens=fixed(8000.0),
+            generated_tokens=fixed(1.0),
+            shared_prefix_tokens=7900.0,
+            residency=residency,
+            requests_per_customer_day=0.2,
+        )
+        found = rehearse(city(1.0, services=(long,)), ["central-only"], 0)
+        assert 5 < found.policies["central-only"].requests < 60
+        return float(found.tails["central-only"].whole["ttft_ms_p99"])
+
+    # One site serves all: a prefix that is kept is always found there.
+    assert p99_ms(1.0) < 0.7 * p99_ms(0.0)

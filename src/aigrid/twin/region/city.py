@@ -23,7 +23,7 @@ from aigrid.twin.region.arrivals import MINUTE_S, Played, arrivals_of
 from aigrid.twin.region.columns import ENDED, FREE
 from aigrid.twin.region.events import advance
 from aigrid.twin.region.ledger import Ledger
-from aigrid.twin.region.standing import world_of
+from aigrid.twin.region.standing import sessions_before, world_of
 
 Floats = NDArray[np.float64]
 
@@ -119,6 +119,8 @@ class City:
         decided, world = self.orchestrator.decided, self.world
         for s, weight in enumerate(decided.weight):
             world.routes["weight"][:, s] = weight
+            if minute == 0:  # whoever comes first goes on with sessions of the day before
+                world.sessions[:, s] = sessions_before(self._ground, weight)
         loaded_s = minute * MINUTE_S + decided.loading_s.T.astype(np.float64)
         world.stands["ready_s"] = np.where(decided.resident, loaded_s, np.inf)
 

@@ -62,6 +62,22 @@ def world_of(ground: Ground, played: Played | None) -> World:
     )
 
 
+def sessions_before(ground: Ground, weight: NDArray[np.float32]) -> Ints:
+    """(N, M) sites that served the last requests of each origin, had they been routed like this.
+
+    Args:
+        ground: of the region.
+        weight: (N, K) of a service's candidates; no weight at all: nobody has served.
+    """
+    reached = np.cumsum(weight, axis=1, dtype=np.float64)
+    total = reached[:, -1:]
+    at = (np.arange(SESSIONS) + 0.5) / SESSIONS * total
+    place = (reached[:, None, :] <= at[:, :, None]).sum(axis=2)
+    place = np.minimum(place, weight.shape[1] - 1)
+    found: Ints = np.where(total > 0.0, np.take_along_axis(ground.reach, place, axis=1), NONE)
+    return found.astype(np.int32)
+
+
 def _groups(ground: Ground) -> NDArray[np.int64]:
     """(N,) servers of each site: as few of up to `TOGETHER` devices as hold them all."""
     return np.maximum(np.ceil(ground.compute / TOGETHER - 1e-9), 1.0).astype(np.int64)
