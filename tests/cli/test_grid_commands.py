@@ -4,6 +4,7 @@ import http.client
 import json
 import subprocess
 import urllib.request
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,9 +33,16 @@ def test_status_shows_sites_radio_and_the_first_model(grid: Path) -> None:
 
 
 def test_sites_and_routes(grid: Path) -> None:
-    assert {site["name"] for site in as_json("sites", data=grid)} == {"factory-1", "tower-1"}
+    told = as_json("sites", data=grid)
+    assert {site["name"] for site in told} == {"factory-1", "tower-1"}
+    assert {site["aigrid_version"] for site in told} == {version("aigrid")}
     assert any(row["service"] == "tiny" for row in as_json("routes", data=grid)["routes"])
-    assert "tower-1" in spawn("sites", data=grid).stdout
+    spawn("cordon", "tower-1", data=grid)
+    rows = [row.split() for row in spawn("sites", data=grid).stdout.splitlines()]
+    spawn("uncordon", "tower-1", data=grid)
+    shown = {row[0]: row for row in rows if row}
+    assert "cordoned" in shown["tower-1"] and "up" in shown["factory-1"]
+    assert version("aigrid") in shown["tower-1"]
     assert "tiny" in spawn("routes", data=grid).stdout
 
 

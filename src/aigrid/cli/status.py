@@ -75,16 +75,19 @@ def _view(status: dict[str, Any], columns: int) -> RenderableType:
 @click.command()
 @grid_options
 def sites(setup: Setup) -> None:
-    """List the sites: kind, region, process and address."""
+    """List the sites: kind, region, process, address, and the version of aigrid that each runs."""
     rows = ControlClient(setup.data).sites()
     if setup.as_json:
         show(setup, rows, "")
         return
-    from aigrid.cli.status_view import plain_table
+    from aigrid.cli.status_view import plain_table, status_word
 
-    table = plain_table("name", "kind", "region", "parent", "status", "pid", "restarts", "url")
+    plain = ("name", "kind", "region", "parent")
+    table = plain_table(*plain, "status", "pid", "restarts", "aigrid", "url")
     for row in rows:
-        table.add_row(*(str(row.get(str(column.header), "")) for column in table.columns))
+        known = (row["pid"], row["restarts"], row["aigrid_version"], row["url"])
+        told = (*(row[name] for name in plain), status_word(row), *known)
+        table.add_row(*map(str, told))
     console().print(table)
 
 

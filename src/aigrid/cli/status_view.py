@@ -114,9 +114,14 @@ def _order(site: dict[str, Any]) -> tuple[int, str]:
     return SITE_KINDS.index(kind) if kind in SITE_KINDS else len(SITE_KINDS), site["name"]
 
 
-def _status(site: dict[str, Any]) -> Text:
+def status_word(site: dict[str, Any]) -> str:
+    """What somebody holds a site for, else how it is."""
     held = site.get("hold", "free")
-    word = str(site["status"]) if held == "free" else str(held)
+    return str(site["status"] if held == "free" else held)
+
+
+def _status(site: dict[str, Any]) -> Text:
+    word = status_word(site)
     text = Text(word, style=_STATUS_STYLE.get(word, "yellow"))
     if site["restarts"]:
         text.append(f" ↻{site['restarts']}", style="yellow")

@@ -14,7 +14,7 @@ from aigrid.cli.output import show
 @json_options
 def version(setup: Setup) -> None:
     """Show the version of aigrid."""
-    from aigrid.app.origin import code_commit, code_version
+    from aigrid.app.origin import checkout_root, code_commit, code_version
 
     known = {
         "version": code_version(),
@@ -22,5 +22,5 @@ def version(setup: Setup) -> None:
         "python": platform.python_version(),
         "data": str(setup.data),
     }
-    commit = f", commit {known['commit'][:12]}" if known["commit"] else ""
+    commit = f", commit {known['commit'][:12]}" if checkout_root() else ""
     show(setup, known, f"aigrid {known['version']} (Python {known['python']}{commit})")

@@ -34,6 +34,7 @@ class JoinRequest(_Report):
     url: str
     pid: int
     incarnation: str
+    version: Annotated[str, Field(max_length=64)] = ""
 
 
 class BeatRequest(_Report):
@@ -99,6 +100,7 @@ async def _join(plane: ControlPlane, report: JoinRequest) -> dict[str, Any]:
         site.region,
         site.parent,
         site.operator,
+        report.version,
     )
     plane.board.clear(site.name)
     await plane.handle(SiteJoined(site))

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -208,6 +209,7 @@ class SiteAgent:
             "url": self.url,
             "pid": os.getpid(),
             "incarnation": self.incarnation,
+            "version": version("aigrid"),
         }
         return await link.tell("join", self.site.name, body)
 

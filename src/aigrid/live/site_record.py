@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(slots=True)
 class SiteRecord:
-    """What only the live grid knows of a site: where it answers, and who it is."""
+    """What only the live grid knows of a site: where it answers, who it is, what it runs."""
 
     url: str
     pid: int
@@ -17,6 +17,7 @@ class SiteRecord:
     region: str
     parent: str
     operator: str
+    version: str = ""
 
 
 class SiteDoor(Protocol):

@@ -49,6 +49,7 @@ def _site(
         "pid": record.pid if record else 0,
         "restarts": counts.get(name, 0),
         "url": record.url if record else "",
+        "aigrid_version": record.version if record else "",
         "share": round(float(columns.share[row]), 4),
         "radio": _radio(state, row) if columns.has_radio[row] else None,
         "replicas": shown,
