@@ -8,7 +8,8 @@ import pytest
 
 from aigrid.core.errors import IntegrityError
 from aigrid.core.package import ServiceSpec
-from aigrid.engines.scripted import ScriptedEngine
+from aigrid.engines.engine import Job, Sampling
+from aigrid.engines.scripted import Script, ScriptedEngine
 from aigrid.live import replicas
 from aigrid.live.replicas import ReplicaSet
 
@@ -108,6 +109,24 @@ def test_new_version_replaces_the_old_one_which_is_closed(kept: ReplicaSet) -> N
         old = kept.serving["m"].engine
         kept.reconcile({"m": ("v2", 2)})
         await settle(lambda: kept.serving["m"].digest == "v2" and old._closed)  # type: ignore[attr-defined]
+
+    asyncio.run(scenario())
+
+
+def test_answers_of_what_is_wanted_no_longer_are_counted(kept: ReplicaSet) -> None:
+    async def scenario() -> None:
+        kept.reconcile({"m": ("v1", 1)})
+        await settle(lambda: "m" in kept.serving)
+        engine = kept.serving["m"].engine
+        engine.script = Script(token_s=0.02, answer=lambda job: "a " * 20)  # type: ignore[attr-defined]
+        answer = engine.generate(Job("one", Sampling(max_tokens=50), prompt="go on"))
+        await anext(answer)
+        assert kept.ending() == 0
+        kept.reconcile({})
+        assert kept.ending() == 1
+        async for _ in answer:
+            pass
+        await settle(lambda: kept.ending() == 0)
 
     asyncio.run(scenario())
 

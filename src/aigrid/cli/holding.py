@@ -61,19 +61,24 @@ def drain(setup: Setup, site: str, force: bool, wait_s: float) -> None:
     held = client.hold(site, "draining", force=force)
     note(f"waiting until {site} has ended its answers")
     deadline_s = time.monotonic() + wait_s
-    while replicas := _held(client, site):
+    while True:
+        left = _left(client, site)
+        if not left:
+            break
         if time.monotonic() > deadline_s:
-            running = sum(int(replica["running"]) for replica in replicas)
             raise UnavailableError(
-                f"site {site} still holds {len(replicas)} replicas with {running} answers"
-                f" after {wait_s:g} s",
+                f"site {site} still has {left} after {wait_s:g} s",
                 next_step="wait longer with --wait S; it goes on draining",
             )
         time.sleep(LOOK_S)
     show(setup, held, f"site {site} is drained; `aigrid uncordon {site}` lets it serve again")
 
 
-def _held(client: Any, site: str) -> list[dict[str, Any]]:
-    """Replicas that a site holds still."""
-    found = [row for row in client.sites() if row["name"] == site and row["status"] == "up"]
-    return [replica for row in found for replica in row["replicas"]]
+def _left(client: Any, site: str) -> str:
+    """What a site has to end still; empty for nothing, or where it is gone."""
+    row = next((row for row in client.sites() if row["name"] == site), None)
+    if row is None or row["status"] != "up":
+        return ""
+    if row["replicas"] or row["ending"] is None:
+        return "replicas to stop"
+    return f"{row['ending']} answers to end" if row["ending"] else ""

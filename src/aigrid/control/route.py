@@ -57,11 +57,13 @@ class Ways:
         reach: for each service, (1 + sites, K) of `candidates`.
         paths: for each service, (1 + sites, K) of `paths_ms`.
         candidate: (1 + sites, services, K), the same as the routing table has it.
+        work: to pour in, for `*` and for all sites; what it holds does not matter.
     """
 
     reach: tuple[NDArray[np.int32], ...]
     paths: tuple[NDArray[np.float32], ...]
     candidate: NDArray[np.int32]
+    work: tuple[pour.Work, pour.Work]
 
 
 def ways(state: GridState, width: int) -> Ways:
@@ -76,11 +78,13 @@ def ways(state: GridState, width: int) -> Ways:
             )
             found[regions] = (kept, paths_ms(state, kept))
     each = [found[regions] for regions in state.services.regions]
-    shape = (len(anywhere), 0, anywhere.shape[1])
+    width, count = anywhere.shape[1], state.site_count
+    shape = (len(anywhere), 0, width)
     return Ways(
         reach=tuple(reach for reach, _ in each),
         paths=tuple(paths for _, paths in each),
         candidate=np.stack([r for r, _ in each], axis=1) if each else np.zeros(shape, np.int32),
+        work=(pour.work_of(1, count, width), pour.work_of(count, count, width)),
     )
 
 
@@ -206,14 +210,15 @@ def table(policy: Policy, state: GridState, ways: Ways, previous: RoutingTable) 
         a table in which only sites that are up, serve and have a share stand with a weight.
     """
     candidate = ways.candidate
-    old, weight = _aligned(state, candidate, previous), np.zeros(candidate.shape, np.float32)
-    spare, wait = spare_per_s(policy, state), wait_ms(state)
-    work = pour.work_of(state.site_count, state.site_count, candidate.shape[-1])
-    for s, (rows, paths) in enumerate(zip(ways.reach, ways.paths, strict=True)):
-        before = None if old is None else np.ascontiguousarray(old[:, s])
-        weight[:, s] = _one_service(
-            policy, state, s, rows, paths, spare[:, s], wait[:, s], before, work
-        )
+    origins, services, width = candidate.shape
+    # A service's weights lie together: they are read and written one service at a time.
+    weight = np.zeros((services, origins, width), np.float32).transpose(1, 0, 2)
+    old = _aligned(state, candidate, previous)
+    spare = np.ascontiguousarray(spare_per_s(policy, state).T)
+    wait = np.ascontiguousarray(wait_ms(state).T)
+    for s in range(services):
+        before = None if old is None else old[:, s]
+        _one_service(policy, state, ways, s, spare[s], wait[s], before, weight[:, s])
     return RoutingTable(
         origins=(ANY_ORIGIN, *state.site_names),
         services=tuple(state.service_names),
@@ -226,24 +231,24 @@ def table(policy: Policy, state: GridState, ways: Ways, previous: RoutingTable) 
 def _one_service(
     policy: Policy,
     state: GridState,
+    ways: Ways,
     column: int,
-    reach: NDArray[np.int32],
-    hop: NDArray[np.float32],
     spare: FloatColumn,
     wait: FloatColumn,
     old: NDArray[np.float32] | None,
-    work: pour.Work,
-) -> NDArray[np.float32]:
-    """Weights of one service, (1 + sites, K).
+    weight: NDArray[np.float32],
+) -> None:
+    """Fill the weights of one service, (1 + sites, K).
 
     Requests from no known place spread in proportion and come first: they cannot be brought
     nearer. What they leave is poured out to the rest.
     """
+    reach, hop = ways.reach[column], ways.paths[column]
     slo_ms = max(float(state.services.ttft_ms[column]), 1.0)
     any_per_s = state.services.demand_per_s[column]
     from_sites = state.replicas.demand_per_s[: state.site_count, column]
-    weight = np.zeros(reach.shape, np.float32)
-    for rows, asked in ((slice(0, 1), np.zeros(1)), (slice(1, None), from_sites)):
+    parts = ((slice(0, 1), np.zeros(1)), (slice(1, None), from_sites))
+    for (rows, asked), work in zip(parts, ways.work, strict=True):
         before = None if old is None else old[rows]
         waterfill(
             policy, reach[rows], asked, spare, wait, hop[rows], slo_ms, before, weight[rows], work
@@ -253,7 +258,6 @@ def _one_service(
             taken = np.zeros_like(spare)
             taken[reach[0][named]] = any_per_s * weight[0][named]
             spare = np.maximum(spare - taken, LEAST_PART * spare)
-    return weight
 
 
 def _aligned(

@@ -247,6 +247,8 @@ class ControlPlane:
             )
         await asyncio.to_thread(self.ledger.hold, site, hold)
         await self.handle(SiteHeld(site, hold))
+        if hold == "draining" and site in self.records:
+            self.records[site].ending = None  # until a beat shows that it has heard
 
     def _only_at(self, site: str) -> list[str]:
         """Services that nobody else serves now."""

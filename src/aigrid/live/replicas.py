@@ -191,6 +191,11 @@ class ReplicaSet:
         engine.set_gate(self.gate)
         return Replica(spec, digest, engine)
 
+    def ending(self) -> int:
+        """Answers under way of what is wanted no longer."""
+        loads = [replica.engine.load() for replica in self.draining]
+        return sum(load.running + load.waiting for load in loads)
+
     def reports(self) -> tuple[ReplicaReport, ...]:
         """One report a service, for the heartbeat."""
         return tuple(self._report(name) for name in sorted({*self.serving, *self._pending}))

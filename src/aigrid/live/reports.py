@@ -38,10 +38,14 @@ class JoinRequest(_Report):
 
 
 class BeatRequest(_Report):
-    """A site's heartbeat; `incarnation` tells a restarted site from the one that died."""
+    """A site's heartbeat; `incarnation` tells a restarted site from the one that died.
+
+    `ending` counts answers under way of replicas that it was told to stop.
+    """
 
     incarnation: str
     beat: dict[str, Any]
+    ending: Annotated[int, Field(ge=0)] = 0
 
 
 class SiteRequest(_Report):
@@ -114,7 +118,10 @@ async def _heartbeat(plane: ControlPlane, report: BeatRequest) -> dict[str, Any]
         return plane.board.orders(beat.site) | {"join": True}
     plane.note_errors(beat)
     await plane.handle(beat)
-    return plane.board.orders(beat.site)
+    orders = plane.board.orders(beat.site)
+    obeys = {replica.service for replica in beat.replicas} <= orders["replicas"].keys()
+    record.ending = report.ending if obeys else None
+    return orders
 
 
 async def _leave(plane: ControlPlane, report: SiteRequest) -> dict[str, Any]:

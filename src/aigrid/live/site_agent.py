@@ -223,5 +223,6 @@ class SiteAgent:
             slots_missed=radio.slots_missed,
             replicas=self.replicas.reports(),
         )
-        body = {"incarnation": self.incarnation, "beat": to_plain(beat)}
+        ending = self.replicas.ending()
+        body = {"incarnation": self.incarnation, "beat": to_plain(beat), "ending": ending}
         return await link.tell("heartbeat", self.site.name, body)

@@ -8,7 +8,12 @@ from typing import Protocol
 
 @dataclass(slots=True)
 class SiteRecord:
-    """What only the live grid knows of a site: where it answers, who it is, what it runs."""
+    """What only the live grid knows of a site: where it answers, who it is, what it runs.
+
+    Attributes:
+        version: of aigrid; empty where it does not say.
+        ending: answers under way of replicas that it was told to stop; None until it has said so.
+    """
 
     url: str
     pid: int
@@ -18,6 +23,7 @@ class SiteRecord:
     parent: str
     operator: str
     version: str = ""
+    ending: int | None = 0
 
 
 class SiteDoor(Protocol):

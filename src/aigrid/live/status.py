@@ -53,6 +53,7 @@ def _site(
         "share": round(float(columns.share[row]), 4),
         "radio": _radio(state, row) if columns.has_radio[row] else None,
         "replicas": shown,
+        "ending": record.ending if record else 0,
         "tokens_per_s": round(sum(r["tokens_per_s"] for r in shown), 2),
         "requests_per_s": round(sum(r["requests_per_s"] for r in shown), 2),
     }
