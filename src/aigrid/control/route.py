@@ -78,8 +78,7 @@ def ways(state: GridState, width: int) -> Ways:
             )
             found[regions] = (kept, paths_ms(state, kept))
     each = [found[regions] for regions in state.services.regions]
-    width, count = anywhere.shape[1], state.site_count
-    shape = (len(anywhere), 0, width)
+    count, shape = state.site_count, (len(anywhere), 0, width)
     return Ways(
         reach=tuple(reach for reach, _ in each),
         paths=tuple(paths for _, paths in each),
