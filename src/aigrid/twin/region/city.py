@@ -78,10 +78,17 @@ class City:
         Raises:
             RuleBrokenError: a rule of `fluid.checks` or of the engine was broken.
         """
+        self._compile()
         for minute in range(self._ground.country.minutes):
             self._minute(minute)
             on_progress(minute + 1)
         return self.ledger.closed(self.world)
+
+    def _compile(self) -> None:
+        """Let no time pass and nobody come, so that `seconds` are those of events alone."""
+        arrivals, ended = np.zeros(0, columns.ARRIVAL), np.zeros(0, columns.GONE_BY)
+        speed = np.zeros(len(self.world.servers))
+        advance(self.world, 0.0, 0.0, speed, arrivals, self._blocks, ended)
 
     def _minute(self, minute: int) -> None:
         self._decide(minute)
