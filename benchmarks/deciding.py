@@ -236,13 +236,12 @@ def run() -> list[dict[str, Any]]:
     slope = float(np.polyfit(np.log(SIZES), np.log(medians), 1)[0])
     place_s = placing(LIMIT_SITES)
     table_s, least_s = live_table(LIMIT_SITES)
-    live = _row(
-        f"a control plane's routing table, {LIMIT_SITES:,} sites", round(table_s, 4), "s", ""
-    )
-    live |= {"limit": f"<= {LIMIT_S}", "verdict": "won" if table_s <= LIMIT_S else "lost"}
+    name = f"a control plane's routing table, {LIMIT_SITES:,} sites"
+    told = f"best {least_s:.4f} s; a new table each time, as it is published"
+    verdict = "won" if table_s <= LIMIT_S else "lost"
     return [
         *rows,
-        live | {"note": f"best {least_s:.4f} s; a new table each time, as it is published"},
+        _row(name, round(table_s, 4), "s", told) | {"limit": f"<= {LIMIT_S}", "verdict": verdict},
         _row("exponent of cost by sites", round(slope, 3), "", "1 is linear"),
         _row(f"placement, {LIMIT_SITES:,} sites", round(place_s, 4), "s", "every few minutes"),
         _row("heartbeats through handle()", round(beats_per_s()), "1/s", "2,001 sites, 4 services"),

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 
 from aigrid.live.client import ControlClient
 from tests.cli.conftest import spawn
+from tests.live.conftest import until
 
 pytestmark = [pytest.mark.grid, pytest.mark.timeout(180)]
 GO_ON = threading.Event()
@@ -76,13 +77,6 @@ def site(grid: Path) -> dict[str, Any]:
     return next(row for row in ControlClient(grid).sites() if row["name"] == "factory-1")
 
 
-def until(reached: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + 60.0
-    while not reached():
-        assert time.monotonic() < deadline_s, "it did not come"
-        time.sleep(0.05)
-
-
 def test_drain_returns_when_the_last_answer_has_ended(grid: Path, url: str) -> None:
     try:
         spawn("cordon", "tower-1", data=grid)  # so that one site alone serves what comes now
@@ -94,7 +88,7 @@ def test_drain_returns_when_the_last_answer_has_ended(grid: Path, url: str) -> N
             assert refused.returncode != 0 and "slow" in refused.stderr
             command = [sys.executable, "-m", "aigrid.cli.main", "--data", str(grid)]
             drain = subprocess.Popen([*command, "drain", "factory-1", "--force"])
-            until(lambda: site(grid)["ending"])
+            until(lambda: bool(site(grid)["ending"]), 60.0)
             assert site(grid)["replicas"] == []
             time.sleep(1.0)
             assert drain.poll() is None, "it does not wait for the answer"
@@ -106,4 +100,4 @@ def test_drain_returns_when_the_last_answer_has_ended(grid: Path, url: str) -> N
         for name in ("factory-1", "tower-1"):
             spawn("uncordon", name, data=grid)
         spawn("undeploy", "slow", data=grid)
-        until(lambda: [one["state"] for one in site(grid)["replicas"]] == ["ready"])
+        until(lambda: [one["state"] for one in site(grid)["replicas"]] == ["ready"], 60.0)

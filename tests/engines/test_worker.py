@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import pytest
+from tests.live.conftest import until
 
 from aigrid.core.errors import OverloadedError, UnavailableError
 from aigrid.engines.worker import Worker
@@ -46,13 +46,6 @@ class Counting(Worker[str]):
 
     def _fail(self, left: list[str], ended: UnavailableError) -> None:
         self.told += [(word, ended.message) for word in left]
-
-
-def until(reached: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 10.0
-    while not reached():
-        assert time.monotonic() < end_s, "it did not come"
-        time.sleep(0.005)
 
 
 def test_a_closed_gate_holds_the_line_which_has_a_limit() -> None:

@@ -61,10 +61,7 @@ def drain(setup: Setup, site: str, force: bool, wait_s: float) -> None:
     held = client.hold(site, "draining", force=force)
     note(f"waiting until {site} has ended its answers")
     deadline_s = time.monotonic() + wait_s
-    while True:
-        left = _left(client, site)
-        if not left:
-            break
+    while left := _left(client, site):
         if time.monotonic() > deadline_s:
             raise UnavailableError(
                 f"site {site} still has {left} after {wait_s:g} s",

@@ -53,7 +53,6 @@ class Journey:
     _site: str = ""
     _version: str = ""
     _broke: str = ""
-    _absent: bool = False
     _wait_s: float = 0.0
 
     async def begin(self) -> Answer | StreamedAnswer:
@@ -188,23 +187,22 @@ class Journey:
 
     async def _next_site(self) -> Link | Answer:
         """The first candidate that takes the request, or the rest of it."""
-        begun = self.relay.begun
-        limit_s = self.limits.resume_s if begun else self.limits.try_for_s
+        limit_s = self.limits.resume_s if self.relay.begun else self.limits.try_for_s
         deadline_s, rounds = time.monotonic() + limit_s, 0
         path, body = self._asked()
         while True:
             found = await self._round(path, body, deadline_s)
             if not isinstance(found, TryNextError):
                 return found
-            if self._absent and self.relay.begun and not self.attempt.stream:
+            if found.absent and self.relay.begun and not self.attempt.stream:
                 # Its version is on its way out of the grid: another can give the whole.
                 self._begin_anew()
-                begun, (path, body) = False, self._asked()
+                path, body = self._asked()
                 continue
             if time.monotonic() > deadline_s:
                 raise self._gave_up(found, limit_s)
             pause_s = retry.pause_s(rounds)
-            if found.busy and not begun and self.attempt.again is not None:
+            if found.busy and not self.relay.begun and self.attempt.again is not None:
                 with self.attempt.span.begin("turn"):
                     await self.attempt.again(pause_s, deadline_s - time.monotonic())
             else:
@@ -221,9 +219,8 @@ class Journey:
     async def _round(
         self, path: str, body: bytes, deadline_s: float
     ) -> Link | Answer | TryNextError:
-        """One pass over the candidates."""
-        attempt, last = self.attempt, TryNextError("no site serves it now")
-        self._absent = False
+        """One pass over the candidates; `absent` where any of them says so."""
+        attempt, last, absent = self.attempt, TryNextError("no site serves it now"), False
         with attempt.span.begin("choose") as choosing:
             sites = self._candidates()
             choosing.set({"aigrid.sites": [site for site, _ in sites]})
@@ -234,8 +231,9 @@ class Journey:
                 return await self.links.open(site, self._asking(self._version), path, body)
             except TryNextError as reason:
                 last = last if last.busy else reason
-                self._absent = self._absent or reason.absent
+                absent = absent or reason.absent
                 self._note(site, reason)
+        last.absent = absent
         return last
 
     def _candidates(self) -> list[tuple[str, str]]:
