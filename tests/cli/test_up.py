@@ -48,10 +48,8 @@ def test_up_serves_until_a_signal_and_leaves_no_orphan(
     assert '"choices"' in answer.stdout, answer.stderr
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 5, "control plane, gateway, two sites, a radio"
-    began_s = time.monotonic()
     process.send_signal(number)
     assert process.wait(20) == 0
-    assert time.monotonic() - began_s < 10, "5 s are promised; a loaded machine gets twice that"
     assert not [child for child in children if child.is_running()]
     assert not (tmp_path / "run" / "grid.json").exists()
     process.communicate()

@@ -207,7 +207,7 @@ def client(rig: Rig, **options: Any) -> openai.OpenAI:
 
 
 def post(rig: Rig, body: bytes, key: str = KEY) -> tuple[int, dict[str, str], Any]:
-    connection = http.client.HTTPConnection(urlsplit(rig.gateway.url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(rig.gateway.url).netloc, timeout=60)
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     try:
         connection.request("POST", "/v1/chat/completions", body, headers)
@@ -293,7 +293,7 @@ def middle() -> Iterator[Callable[..., Middle]]:
         one.close()
 
 
-def until(done: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def until(done: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Wait for something that must come soon."""
     deadline_s = time.monotonic() + timeout_s
     while not done():

@@ -1,10 +1,10 @@
 """What tenants may ask, how often and where to, as their clients see it; and what is billed."""
 
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import openai
@@ -137,11 +137,9 @@ def test_budget_that_is_used_up_is_told_so_that_clients_do_not_retry(rig: RigMak
     running.control.takes_usage = False
     serve(running, poor, headroom={"acme": 4})
     assert told(running, "sk-acme", ask(max_tokens=2))[0] == 200
-    with openai.OpenAI(base_url=running.base_url, api_key="sk-acme", max_retries=3) as api:
-        begin_s = time.monotonic()
-        with pytest.raises(openai.RateLimitError) as refused:
-            api.chat.completions.create(model="m", messages=[{"role": "user", "content": "a b c"}])
-        assert time.monotonic() - begin_s < 2.0
+    api = openai.OpenAI(base_url=running.base_url, api_key="sk-acme", max_retries=3)
+    with api, pytest.raises(openai.RateLimitError) as refused:
+        api.chat.completions.create(model="m", messages=[{"role": "user", "content": "a b c"}])
     assert refused.value.code == "insufficient_quota"
     assert running.gateway_state.door.refused["insufficient_quota"] == 1
 
@@ -311,10 +309,17 @@ def test_usage_of_a_killed_gateway_is_what_it_had_delivered(rig: RigMaker, tmp_p
 # -- overload ------------------------------------------------------------------------------------
 
 
+def hold(rig: Rig, share: float) -> None:
+    """0: no site's engine makes a token; 1: all do."""
+    for api in rig.apis.values():
+        api.agent.replicas.serving["m"].engine.set_share(share)
+
+
 def test_flood_of_one_tenant_leaves_the_other_its_share_and_loses_nothing(rig: RigMaker) -> None:
-    slow = Script(token_s=0.01, queue_limit=2)
-    running = rig(one=slow, two=slow)
+    narrow = Script(token_s=0.03, queue_limit=2)
+    running = rig(one=narrow, two=narrow)
     serve(running, Tenant("heavy"), Tenant("light"))
+    gate = running.gateway_state.door.turnstile("m")
     ends: list[str] = []
 
     def one(name: str) -> int:
@@ -322,13 +327,16 @@ def test_flood_of_one_tenant_leaves_the_other_its_share_and_loses_nothing(rig: R
         ends.append(name)
         return status
 
+    hold(running, 0.0)
     with ThreadPoolExecutor(64) as pool:
         flood = [pool.submit(one, "heavy") for _ in range(56)]
-        until(lambda: len(ends) >= 4)
+        until(lambda: gate.open == 4 and gate.queue.waiting == 52)
         few = [pool.submit(one, "light") for _ in range(6)]
+        until(lambda: gate.queue.waiting == 58)
+        hold(running, 1.0)
         assert {job.result() for job in (*flood, *few)} == {200}
-    last = max(place for place, name in enumerate(ends) if name == "light")
-    assert last < 50, ends  # 62 in all; behind the flood it would be the last
+    places = [place for place, name in enumerate(ends) if name == "light"]
+    assert median(places) < 31, ends  # 62 in all; behind the flood they would be the last six
     gate = running.gateway_state.door.turnstile("m")
     until(lambda: gate.open == gate.queue.waiting == 0)
 

@@ -147,8 +147,8 @@ def test_a_bill_has_the_prompt_once_and_no_completion(rig: RigMaker) -> None:
 
 def test_long_work_shows_life_and_comes_whole(rig: RigMaker) -> None:
     """Longer than a site may be silent for, and than an answer may make no progress."""
-    running = rig(one=Script(), limits=Limits(silent_s=0.6, idle_s=0.7, first_token_s=0.8))
-    serve(running, one=ScriptedEmbedder(takes_s=2.0))
+    running = rig(one=Script(), limits=Limits(silent_s=1.5, idle_s=1.6, first_token_s=1.7))
+    serve(running, one=ScriptedEmbedder(takes_s=2.5))
     status, _, answer = post(running, input=[f"word {n}" for n in range(50)])
     assert status == 200 and len(answer["data"]) == 50
     assert running.gateway_state.forwarder.retries == 0

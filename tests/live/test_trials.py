@@ -142,7 +142,7 @@ def test_after_promotion_a_stream_of_the_old_version_is_continued_where_that_sti
     old = replicas.serving["m"]
     replicas.serving["m"] = Replica(ServiceSpec("m", "2"), NEW, ScriptedEngine(NEW_SCRIPT))
     replicas.serving["m@beside"] = old
-    thread.join(10)
+    thread.join(60)
     assert texts_seen == [OLD_TEXT]
 
 

@@ -11,7 +11,9 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
-def against(serve: Serve, use: Callable[[Wires, str], Awaitable[None]]) -> None:
+def against(
+    serve: Serve, use: Callable[[Wires, str], Awaitable[None]], silent_s: float = 10.0
+) -> None:
     async def run() -> None:
         async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
@@ -22,7 +24,7 @@ def against(serve: Serve, use: Callable[[Wires, str], Awaitable[None]]) -> None:
                 writer.close()
 
         server = await asyncio.start_server(guarded, "127.0.0.1", 0)
-        wires = Wires(silent_s=0.3, connect_s=1.0)
+        wires = Wires(silent_s, connect_s=10.0)
         watching = asyncio.create_task(wires.watch())
         host, port = server.sockets[0].getsockname()[:2]
         try:
@@ -37,7 +39,7 @@ def against(serve: Serve, use: Callable[[Wires, str], Awaitable[None]]) -> None:
 
 
 async def ask(wires: Wires, url: str, body: bytes = b"{}") -> bytes:
-    wire = await wires.post(url, "/x", b"a: b\r\n", body, 0.3)
+    wire = await wires.post(url, "/x", b"a: b\r\n", body, wires.silent_s)
     said = b""
     try:
         while piece := await wire.read():
@@ -103,7 +105,7 @@ def test_silence_is_noticed_before_and_within_an_answer(said: bytes) -> None:
         with pytest.raises(TimeoutError):
             await ask(wires, url)
 
-    against(serve, use)
+    against(serve, use, silent_s=0.3)
 
 
 def test_a_slow_reader_stops_the_site_and_is_not_taken_for_its_silence() -> None:
@@ -116,8 +118,8 @@ def test_a_slow_reader_stops_the_site_and_is_not_taken_for_its_silence() -> None
         await writer.drain()
 
     async def use(wires: Wires, url: str) -> None:
-        wire = await wires.post(url, "/x", b"", b"{}", 0.3)
-        await asyncio.sleep(0.7)
+        wire = await wires.post(url, "/x", b"", b"{}", wires.silent_s)
+        await asyncio.sleep(1.5)
         most = 0
         read = 0
         while piece := await wire.read():
@@ -126,7 +128,7 @@ def test_a_slow_reader_stops_the_site_and_is_not_taken_for_its_silence() -> None
         assert read == size
         assert most < 8 * AHEAD_BYTES
 
-    against(serve, use)
+    against(serve, use, silent_s=1.0)
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://a b", "x", "http://a\r\nb: c"])

@@ -87,11 +87,12 @@ def test_a_server_that_dies_is_left_alone_and_found_again(tmp_path: Path) -> Non
         with pytest.raises(UnavailableError) as told:
             names(database)
         assert server.password not in str(told.value)
-        began_s = time.monotonic()
+        refused = 0
         for _ in range(50):
-            with pytest.raises(UnavailableError):
+            with pytest.raises(UnavailableError) as told:
                 names(database)
-        assert time.monotonic() - began_s < 2.0  # most are refused without a try
+            refused += "it did not a moment ago" in str(told.value)
+        assert refused > 25  # without a try
         server.start()
         deadline_s = time.monotonic() + 20.0
         while True:
