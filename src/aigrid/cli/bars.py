@@ -73,15 +73,18 @@ class Bars:
 
 
 class Lines:
-    """A line when a stage begins, and one every ten seconds, for logs and pipes."""
+    """A line when a stage begins, and one every ten seconds, for logs and pipes.
+
+    Time left is reckoned from the first step on: before it, work makes itself ready.
+    """
 
     def __init__(self) -> None:
-        self._name, self._total, self._done = "", 0, 0
+        self._name, self._total, self._done, self._first = "", 0, 0, 0
         self._began_s = self._told_s = 0.0
 
     def stage(self, name: str, total: int) -> None:
         """Say so."""
-        self._name, self._total, self._done = name, total, 0
+        self._name, self._total, self._done, self._first = name, total, 0, 0
         self._began_s = self._told_s = time.monotonic()
         note(name)
 
@@ -89,12 +92,16 @@ class Lines:
         """Say so now and then."""
         self._done += n
         now_s = time.monotonic()
+        if not self._first:
+            self._first, self._began_s = self._done, now_s
         if now_s - self._told_s < LINE_EVERY_S or not self._total:
             return
         self._told_s = now_s
-        left_s = (now_s - self._began_s) / self._done * (self._total - self._done)
-        percent = 100 * self._done // self._total
-        note(f"{self._name} {percent}%, {left_s:.0f} s left {spelt(facts)}".rstrip())
+        percent, steps, left = 100 * self._done // self._total, self._done - self._first, ""
+        if steps:
+            left_s = (now_s - self._began_s) / steps * (self._total - self._done)
+            left = f", {left_s:.0f} s left"
+        note(f"{self._name} {percent}%{left} {spelt(facts)}".rstrip())
 
 
 def spelt(facts: dict[str, Any]) -> str:
