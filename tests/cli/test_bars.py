@@ -3,7 +3,7 @@
 import pytest
 
 from aigrid.cli import bars
-from aigrid.cli.bars import Lines
+from aigrid.cli.bars import Lines, spelt
 
 
 def test_lines_reckon_what_is_left_from_the_first_step_on(
@@ -23,3 +23,7 @@ def test_lines_reckon_what_is_left_from_the_first_step_on(
         "rehearsing 11%, 89 s left policy aigrid",
         "rehearsing 21%, 79 s left policy aigrid",
     ]
+
+
+def test_facts_are_spelt() -> None:
+    assert spelt({"loss": 2.5, "tokens": 12_000}) == "loss 2.5, tokens 12,000"

@@ -5,7 +5,6 @@ import io
 import pytest
 from rich.console import Console
 
-from aigrid.cli.bars import Lines, spelt
 from aigrid.cli.chat import printable
 from aigrid.cli.status_view import bar, duration, status_view
 from aigrid.cli.store import size
@@ -85,15 +84,3 @@ def test_durations_and_sizes() -> None:
 
 def test_a_model_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2Jb\x07\n\tç") == "a�[2Jb�\n\tç"
-
-
-def test_progress_without_a_terminal_is_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines()
-    lines.stage("training", 10)
-    lines._told_s -= 11
-    lines.advance(5, loss=2.5)
-    told = capsys.readouterr().err.splitlines()
-    assert told[0] == "training"
-    assert told[1].startswith("training 50%, ")
-    assert told[1].endswith("left loss 2.5")
-    assert spelt({"tokens": 12_000}) == "tokens 12,000"
