@@ -170,10 +170,10 @@ def test_site_that_gives_up_its_compute_hands_its_streams_on(rig: RigMaker, why:
         if why == "shuts down":
             agent.leave()
         elif why == "is paused":
-            agent._paused_since_s = time.monotonic()
+            agent.handover.paused_since_s = time.monotonic()
             agent.replicas.set_share(0.0)
         else:
-            agent._heed_notice(0.0, 0.2)
+            agent.handover.heed_notice(0.0, 0.2, time.monotonic())
         assert [text.result()[0] for text in texts] == [TEXT] * 8
     assert running.gateway_state.forwarder.resumed == 4
     assert agent.replicas.get("m").engine.load().running == 0

@@ -40,16 +40,54 @@ def test_every_request_is_answered_whatever_fails():
     assert any(request.retries for request in asked)
 
 
-def test_a_stream_that_breaks_in_the_middle_is_not_made_anew():
+LONG = {"service": "chat", "requests_per_s": 1.0, "tokens": 400}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_breaks_in_the_middle_goes_on_elsewhere_with_its_tokens(stream):
     grid = TwinGrid(city())
     grid.advance(5.0)
-    long = Demand(service="chat", requests_per_s=1.0, tokens=400, stream=True)
-    requests = [grid.world.request(long) for _ in range(6)]
+    requests = [grid.world.request(Demand(**LONG, stream=stream)) for _ in range(6)]
     grid.advance(0.5)
     grid.world.inject(Crash(kind="crash", site="hub", at_s=0.0))
     grid.advance(20.0)
-    statuses = {request.status for request in requests}
-    assert statuses == {"answered", "broken"}
+    assert {request.status for request in requests} == {"answered"}
+    moved = [request for request in requests if request.resumes]
+    assert 0 < len(moved) < 6 and {request.resumes for request in moved} == {1}
+    assert all(0 < request.made < 400 and request.site != "hub" for request in moved)
+    kept, lost = (max(r.ended_s for r in requests if bool(r.resumes) == gone) for gone in (0, 1))
+    assert kept < lost < kept + 2.0  # only the rest was made
+
+
+@pytest.mark.parametrize(("stream", "status"), [(False, "failed"), (True, "broken")])
+def test_what_nobody_goes_on_with_ends_in_time(stream, status):
+    grid = TwinGrid(city())
+    grid.advance(5.0)
+    request = grid.world.request(Demand(**LONG, stream=stream))
+    grid.advance(0.5)
+    for site in ("hub", "t1", "t2"):
+        grid.world.inject(Crash(kind="crash", site=site, at_s=0.0))
+    broke_s = grid.now_s
+    grid.advance(40.0)
+    assert request.status == status
+    assert broke_s + 29.0 < request.ended_s < broke_s + 31.0
+
+
+def test_a_tower_whose_radio_fills_hands_its_answers_over_and_tokens_are_made_once():
+    grid = TwinGrid(city())
+    grid.advance(5.0)
+    tower = grid.world.sites["t1"]
+    requests = [grid.world.request(Demand(**LONG, origin="t1", stream=True)) for _ in range(9)]
+    grid.advance(0.3)
+    there = tower.line.count("chat")
+    tower.radio.force(1.0, grid.now_s + 60.0)
+    grid.advance(2.0)
+    assert sum(there) >= 2 and tower.line.count("chat") == (0, 0)
+    grid.advance(20.0)
+    assert {request.status for request in requests} == {"answered"}
+    moved = [request for request in requests if request.retries]
+    assert len(moved) >= 2 and all(request.site != "t1" for request in moved)
+    assert any(request.made for request in moved)
 
 
 def test_a_full_radio_takes_the_tower_out_of_the_routes_and_misses_few_slots():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aigrid.control.handover import RESUMES
+
 MIB = 1024 * 1024
 
 
@@ -53,7 +55,7 @@ class Limits:
     idle_s: float = 30.0
     whole_s: float = 900.0
     resume_s: float = 30.0
-    resumes: int = 16
+    resumes: int = RESUMES
     retry_share: float = 0.2
     retry_burst: int = 256
     retry_per_s: float = 50.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import time
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from aigrid.control.handover import Handover
 from aigrid.core.codec import to_plain
 from aigrid.core.errors import AigridError, UnavailableError
 from aigrid.core.events import Heartbeat
@@ -27,7 +27,6 @@ from aigrid.radio.counters import RadioCounters, RadioStatus
 from aigrid.radio.protection import may_step
 
 HEARTBEAT_S = 0.25
-PAUSED_PATIENCE_S = 0.5
 STALE_S = 0.2
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class SiteAgent:
         source: of packages.
         counters: files of the cells' radio front-ends.
         yields: whether AI yields to the radio.
-        next_share: what the share is forecast to fall to soon; 1 for no notice.
+        handover: when its answers go on elsewhere.
         link: to the control plane; its own HTTP where None is given.
         leaving: the process is about to end: answers shall go on elsewhere.
     """
@@ -66,19 +65,17 @@ class SiteAgent:
     counters: tuple[Path, ...] = ()
     yields: bool = True
     incarnation: str = field(default_factory=lambda: uuid4().hex)
-    next_share: float = 1.0
+    handover: Handover = field(default_factory=Handover)
     link: Link | None = None
     leaving: bool = False
     replicas: ReplicaSet = field(init=False)
     _radios: dict[Path, RadioCounters] = field(default_factory=dict)
-    _paused_since_s: float = 0.0
-    _drained_by_s: float = math.inf
     _held_since_s: float = 0.0
     _asked_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.replicas = ReplicaSet(self.source, self._may_step, self.yields)
-        self._paused_since_s = time.monotonic()
+        self.handover.paused_since_s = time.monotonic()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -142,10 +139,6 @@ class SiteAgent:
         for radio in self._open_radios():
             radio.set_load_override(load, until_ns)
 
-    def paused_for_s(self) -> float:
-        """How long the share has been 0 for; 0 while there is one."""
-        return time.monotonic() - self._paused_since_s if self.replicas.share <= 0.0 else 0.0
-
     def leave(self) -> None:
         """The process is about to end."""
         self.leaving = True
@@ -158,11 +151,7 @@ class SiteAgent:
         held_s = now_s - self._held_since_s if self._held_since_s else 0.0
         if now_s - self._asked_s > STALE_S:
             held_s = 0.0  # nobody has asked since: the answer is an old one
-        if max(held_s, self.paused_for_s()) > PAUSED_PATIENCE_S:
-            return "the radio took this site's compute back"
-        if now_s > self._drained_by_s:
-            return "the radio will need this site's compute"
-        return ""
+        return self.handover.why(self.replicas.share, now_s, held_s)
 
     # -- control plane -------------------------------------------------------------------------
 
@@ -189,19 +178,11 @@ class SiteAgent:
         if orders["join"]:
             return
         if orders["share"] <= 0.0 < self.replicas.share:
-            self._paused_since_s = time.monotonic()
+            self.handover.paused_since_s = time.monotonic()
         if orders["share"] != self.replicas.share:
             self.replicas.set_share(orders["share"])
-        self._heed_notice(orders["next_share"], orders["notice_s"])
+        self.handover.heed_notice(orders["next_share"], orders["notice_s"], time.monotonic())
         self.replicas.reconcile({k: (v[0], v[1]) for k, v in orders["replicas"].items()})
-
-    def _heed_notice(self, next_share: float, notice_s: float) -> None:
-        """A share that is to be lost: no new answers, and half the time for those that run."""
-        if next_share > 0.0:
-            self._drained_by_s = math.inf
-        elif self.next_share > 0.0:
-            self._drained_by_s = time.monotonic() + notice_s / 2
-        self.next_share = next_share
 
     async def _join(self, link: Link) -> dict[str, Any]:
         body = {

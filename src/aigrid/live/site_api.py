@@ -206,7 +206,7 @@ class SiteApi:
 
     def _admit(self, replica: Replica, queue_limit: int) -> None:
         load = replica.engine.load()
-        share, next_share = self.agent.replicas.share, self.agent.next_share
+        share, next_share = self.agent.replicas.share, self.agent.handover.next_share
         reason = admit.admit(load.running, load.waiting, queue_limit, share, next_share)
         if reason == "paused" or self.agent.leaving:
             raise UnavailableError(self.agent.must_move() or "the radio needs this site's compute")

@@ -8,6 +8,7 @@ from functools import partial
 
 from aigrid.control import admit
 from aigrid.control.asked import Asked
+from aigrid.control.handover import RESUMES
 from aigrid.control.trial import Tallies, Trial
 from aigrid.core.events import SiteUnreachable
 from aigrid.core.routing import RoutingTable
@@ -31,9 +32,10 @@ class Request:
         origin: site it comes from, `*` for none.
         prompt_tokens: of the prompt.
         tokens: to make.
-        stream: whether tokens go out one by one, so that a broken answer cannot be made anew.
+        stream: whether tokens go out one by one, so that only its own version can go on with it.
         born_s: when it arrived.
-        status: `open`, `answered`, `failed` (nobody took it in time) or `broken` (in mid-stream).
+        status: `open`, `answered`, `failed` (nobody took it in time) or `broken` (in mid-stream:
+            nobody went on with it in time).
         site: that answered.
         ended_s: when it ended.
         retries: sites tried in vain.
@@ -41,6 +43,9 @@ class Request:
         digest: package that it was last given to.
         held_s: when the site that last took it had it no more; -1 where none did.
         trial: its lot, where a new version of the service is on trial.
+        made: tokens that the gateway has, of sites that could not go on.
+        resumes: times that it was continued elsewhere.
+        asked_s: when it last began to look for a site in the middle of its answer.
     """
 
     number: int
@@ -58,6 +63,9 @@ class Request:
     digest: str = ""
     held_s: float = -1.0
     trial: Trial | None = None
+    made: int = 0
+    resumes: int = 0
+    asked_s: float = -1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +73,8 @@ class _Attempt:
     """A request at a site: ends once, however many ends reach it.
 
     `replica` is the service that it is for, or its second version; `seen_work` is what was done of
-    it when the gateway last looked whether it goes on.
+    it when the gateway last looked whether it goes on; `heard` are the tokens that came through
+    before the site fell out of reach, -1 where it did not.
     """
 
     request: Request
@@ -75,6 +84,7 @@ class _Attempt:
     job: Job | None = None
     open: bool = True
     seen_work: float = 0.0
+    heard: int = -1
 
 
 @dataclass(slots=True)
@@ -142,6 +152,23 @@ class SimulatedGateway:
             attempt.open = False
             self._later(self.physics.hop_s, attempt, self._broke)
 
+    def site_unreachable(self, name: str) -> None:
+        """Nothing of what a site makes gets through from now on."""
+        for attempt in self._at.get(name, ()):
+            if attempt.job is not None and attempt.heard < 0:
+                attempt.site.line.look()
+                attempt.heard = attempt.job.made
+
+    def site_hands_over(self, name: str) -> None:
+        """The radio has a site's compute: its answers go on elsewhere, with what they have."""
+        attempts = list(self._at.get(name, ()))
+        for attempt in attempts:
+            assert attempt.job is not None
+            attempt.site.line.look()
+            attempt.site.line.cancel(attempt.job)
+            self._close(attempt)
+            self._later(self.physics.hop_s, attempt, self._go_on_elsewhere)
+
     def _round(self, request: Request) -> None:
         self._try(request, self._order(request))
 
@@ -184,13 +211,14 @@ class SimulatedGateway:
     def _pause(self, request: Request) -> None:
         """Nobody took it: another round in a moment, unless it has waited for too long."""
         if self._too_late(request):
-            self._end(request, FAILED, "")
+            self._fail(request, "")
             return
         self.paused += 1
         self.simulation.after(self.physics.retry_s, partial(self._again, request))
 
     def _too_late(self, request: Request) -> bool:
-        return self.simulation.now_s - request.born_s > self.physics.give_up_s
+        since_s = max(request.born_s, request.asked_s)
+        return self.simulation.now_s - since_s > self.physics.give_up_s
 
     def _arrive(self, attempt: _Attempt) -> None:
         site, request = attempt.site, attempt.request
@@ -204,22 +232,35 @@ class SimulatedGateway:
         if package is not None and self.fails(package):
             self._later(self.physics.hop_s, attempt, self._failed)
             return
-        cost = package.slowness if package is not None else 1.0
-        prefill = request.prompt_tokens * self.physics.prefill_factor
-        job = Job(
-            service=attempt.replica,
-            first_work=cost * (prefill + 1),
-            total_work=cost * (prefill + request.tokens),
-            on_end=partial(self._answered, attempt),
-            prompt_tokens=request.prompt_tokens,
-            tokens=request.tokens,
-        )
-        if site.offer(job):
+        job = self._job(attempt, package)
+        if job is None or site.offer(job):
             self._later(self.physics.hop_s, attempt, self._refused)
             return
         attempt.job, request.digest = job, site.held[attempt.replica].digest
         self._at.setdefault(site.name, []).append(attempt)
         self._later(self.physics.answer_s, attempt, self._look)
+
+    def _job(self, attempt: _Attempt, package: SimulatedPackage | None) -> Job | None:
+        """What is left of a request; None where the site has another version than began it.
+
+        An answer in one piece is made anew there.
+        """
+        request = attempt.request
+        if request.made and package is not None and package.digest != request.digest:
+            if request.stream:
+                return None
+            request.made = 0
+        cost = package.slowness if package is not None else 1.0
+        prompt, tokens = request.prompt_tokens + request.made, request.tokens - request.made
+        prefill, tokens = prompt * self.physics.prefill_factor, max(1, tokens)
+        return Job(
+            service=attempt.replica,
+            first_work=cost * (prefill + 1),
+            total_work=cost * (prefill + tokens),
+            on_end=partial(self._answered, attempt),
+            prompt_tokens=prompt,
+            tokens=tokens,
+        )
 
     def _look(self, attempt: _Attempt) -> None:
         """Give up on a site that took too long, unless a stream has moved since the last look."""
@@ -244,10 +285,14 @@ class SimulatedGateway:
         self._close(attempt)
         arrived = attempt.site.reachable
         back_s = self.back_s() if self.back_s else self.physics.hop_s
-        if attempt.job is not None and attempt.job.first_s >= 0.0:
-            attempt.request.first_s = attempt.job.first_s + back_s
+        self._note_first(attempt, back_s)
         delay_s = back_s if arrived else self.physics.timeout_s
         self._later(delay_s, attempt, self._finish if arrived else self._broke)
+
+    def _note_first(self, attempt: _Attempt, back_s: float) -> None:
+        request, job = attempt.request, attempt.job
+        if not request.made and job is not None and job.first_s >= 0.0:
+            request.first_s = job.first_s + back_s
 
     def _finish(self, attempt: _Attempt) -> None:
         self._leave(attempt)
@@ -275,12 +320,22 @@ class SimulatedGateway:
         self._give_to_next(attempt)
 
     def _give_to_next(self, attempt: _Attempt) -> None:
-        """The site is tried last for a while; what it began to stream cannot be made anew."""
-        name = attempt.site.name
-        self._suspects[name] = self.simulation.now_s + self.physics.suspect_s
-        if attempt.request.stream and attempt.job is not None and attempt.job.has_begun:
+        """The site is tried last for a while."""
+        self._suspects[attempt.site.name] = self.simulation.now_s + self.physics.suspect_s
+        self._go_on_elsewhere(attempt)
+
+    def _go_on_elsewhere(self, attempt: _Attempt) -> None:
+        """With the tokens that came through; only so often for one answer."""
+        request, job = attempt.request, attempt.job
+        came = 0 if job is None else job.made if attempt.heard < 0 else attempt.heard
+        if came:
+            self._note_first(attempt, self.physics.hop_s)
+            request.made += came
+            request.resumes += 1
+            request.asked_s = self.simulation.now_s
+        if request.resumes > RESUMES:
             self._leave(attempt)
-            self._end(attempt.request, BROKEN, name)
+            self._fail(request, attempt.site.name)
             return
         self._refused(attempt)
 
@@ -288,6 +343,9 @@ class SimulatedGateway:
         self.in_flight[attempt.site.name] -= 1
         if attempt.job is not None:
             attempt.request.held_s = self.simulation.now_s
+
+    def _fail(self, request: Request, site: str) -> None:
+        self._end(request, BROKEN if request.stream and request.made else FAILED, site)
 
     def _end(self, request: Request, status: str, site: str) -> None:
         request.status, request.site = status, site

@@ -41,6 +41,15 @@ class Job:
         """Whether the first token is out."""
         return self.done_work >= self.first_work - _NOTHING
 
+    @property
+    def made(self) -> int:
+        """Tokens that are out."""
+        if not self.has_begun:
+            return 0
+        rest = self.total_work - self.first_work
+        part = (self.done_work - self.first_work) / rest if rest > 0.0 else 1.0
+        return min(self.tokens, 1 + int(part * (self.tokens - 1) + _NOTHING))
+
 
 class JobLine:
     """Processor sharing with a limit a job, in front of it a line: first come, first served.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from aigrid.control import admit
+from aigrid.control.handover import PAUSED_PATIENCE_S, Handover
 from aigrid.control.orders import OrderBook, SiteOrders
 from aigrid.core.events import Heartbeat, ReplicaReport
 from aigrid.radio.topology import PlannedSite
@@ -65,6 +67,8 @@ class SimulatedSite:
         alive: whether the process runs.
         incarnation: counts starts; what an earlier process began ends nowhere.
         share: that the control plane grants.
+        handover: when its answers go on elsewhere.
+        hands_over: called then.
         clock: how many times as fast as time its clock runs.
         refused_s: by service, when it last turned a job away.
     """
@@ -88,7 +92,8 @@ class SimulatedSite:
         self._walls, self.clock, self._slow = 0, 1.0, [1.0]
         self.refused_s: dict[str, float] = {}
         self.incarnation = 0
-        self.share, self.next_share = 0.0, 1.0
+        self.share, self._had_share, self.handover = 0.0, 0.0, Handover()
+        self.hands_over: Callable[[], None] = lambda: None
         self.held: dict[str, Held] = {}
         rounds = physics.engines.get(self.name)
         self.line: JobLine | RoundLine = (
@@ -107,7 +112,7 @@ class SimulatedSite:
             return
         self.incarnation += 1
         self.alive, self._joined = True, False
-        self.held, self._reported = {}, {}
+        self.held, self._reported, self.handover = {}, {}, Handover()
         self.set_share(0.0)
         self._join()
 
@@ -160,6 +165,7 @@ class SimulatedSite:
         if self.alive:
             self.line.look()
             self._yield_to_radio()
+            self._hand_over()
             if not self._joined:
                 self._join()
             elif self.reachable:
@@ -211,8 +217,14 @@ class SimulatedSite:
             self._join()
             return
         self.set_share(orders.share)
-        self.next_share = orders.next_share
+        self._heed_notice(orders)
         self._take_replicas(orders)
+
+    def _heed_notice(self, orders: SiteOrders) -> None:
+        now_s, had_notice = self._simulation.now_s, self.handover.drained_by_s < math.inf
+        self.handover.heed_notice(orders.next_share, orders.notice_s, now_s)
+        if not had_notice and self.handover.drained_by_s < math.inf:
+            self._simulation.after(self.handover.drained_by_s - now_s, self._hand_over)
 
     def _take_replicas(self, orders: SiteOrders) -> None:
         loaded = {held.digest: held.damaged for held in self.held.values() if held.digest}
@@ -303,12 +315,23 @@ class SimulatedSite:
             self._settle_share()
 
     def _settle_share(self) -> None:
+        share, now_s = self.used_share, self._simulation.now_s
+        if share <= 0.0 < self._had_share:
+            self.handover.paused_since_s = now_s
+            self._simulation.after(PAUSED_PATIENCE_S, self._hand_over)
+        self._had_share = share
         if isinstance(self.line, RoundLine):
             self.line.set_share(self.used_share)
             return
         speed = self.planned.site.compute_cores * self.used_share * self._physics.tokens_per_core_s
         if speed != self.line.speed:
             self.line.set_speed(speed)
+
+    def _hand_over(self) -> None:
+        """Jobs go on elsewhere, if it is time for that and anybody hears of it."""
+        heard = self.alive and self.reachable
+        if heard and self.handover.why(self.used_share, self._simulation.now_s):
+            self.hands_over()
 
     def serving(self, service: str) -> SimulatedPackage | None:
         """The package that serves a service here."""
@@ -331,7 +354,7 @@ class SimulatedSite:
             return "absent"
         running, waiting = len(self.line.running), len(self.line.waiting)
         limit = self._physics.queue_limit
-        return admit.admit(running, waiting, limit, self.used_share, self.next_share)
+        return admit.admit(running, waiting, limit, self.used_share, self.handover.next_share)
 
     def takes(self, service: str) -> bool:
         """Whether it would take a job of this service now."""

@@ -105,6 +105,8 @@ class TwinWorld:
             lot=self._chance_of("lot").random,
             fails=self._fails,
         )
+        for name, site in self.sites.items():
+            site.hands_over = partial(self.gateway.site_hands_over, name)
         self._begin()
 
     def _begin(self) -> None:
@@ -277,6 +279,7 @@ class TwinWorld:
         else:
             for one in self._below(site) if isinstance(fault, CutOff) else [site]:
                 one.fall_out_of_reach()
+                self.gateway.site_unreachable(one.name)
                 self.simulation.after(fault.for_s, one.come_within_reach)
 
     def site(self, name: str) -> SimulatedSite:

@@ -44,15 +44,19 @@ def answered_once(look: Look) -> Finding | None:
 
 
 def nothing_hangs(look: Look) -> Finding | None:
-    """No request is open for longer than gateways may take; a stream that goes on is no wait."""
+    """No request is open for longer than gateways may take; a stream that goes on is no wait.
+
+    Where a site could not go on with an answer, time begins anew: others may, for as long.
+    """
     if not look.everywhere:
         return None
     limit_s = _age_limit_s(look)
     for request in look.grid.world.requests[_oldest(look) :]:
         if look.now_s - request.born_s <= limit_s:
             return None
-        if request.status == OPEN and not request.stream:
-            seen = f"request {request.number} is open for {look.now_s - request.born_s:.1f} s"
+        open_s = look.now_s - max(request.born_s, request.asked_s)
+        if request.status == OPEN and not request.stream and open_s > limit_s:
+            seen = f"request {request.number} is open for {open_s:.1f} s"
             return Finding("nothing_hangs", "", f"it ends within {limit_s:.1f} s", seen)
     return None
 
