@@ -3,7 +3,7 @@ from tests.twin.cities import city
 
 from aigrid.core.errors import NotFoundError
 from aigrid.twin.grid import TwinGrid, run
-from aigrid.twin.scenario import Crash, Demand
+from aigrid.twin.scenario import Crash, Demand, Silence
 
 BUSY = {"demand": [{"service": "chat", "requests_per_s": 15.0, "from_s": 5.0}]}
 FAULTS = {
@@ -71,6 +71,27 @@ def test_what_nobody_goes_on_with_ends_in_time(stream, status):
     grid.advance(40.0)
     assert request.status == status
     assert broke_s + 29.0 < request.ended_s < broke_s + 31.0
+
+
+def silence(for_s):
+    """A long stream at each site; then the hub is out of reach for a while."""
+    grid = TwinGrid(city())
+    grid.advance(5.0)
+    requests = [grid.world.request(Demand(**LONG, stream=True)) for _ in range(6)]
+    grid.advance(0.5)
+    grid.world.inject(Silence(kind="silence", site="hub", at_s=0.0, for_s=for_s))
+    grid.advance(20.0)
+    assert {request.status for request in requests} == {"answered"}
+    return requests
+
+
+def test_a_site_that_falls_silent_is_left_with_the_tokens_that_came_before():
+    moved = [request for request in silence(for_s=15.0) if request.resumes]
+    assert moved and all(0 < request.made < 300 and request.site != "hub" for request in moved)
+
+
+def test_a_short_silence_moves_nothing():
+    assert not any(request.resumes for request in silence(for_s=0.5))
 
 
 def test_a_tower_whose_radio_fills_hands_its_answers_over_and_tokens_are_made_once():

@@ -153,21 +153,32 @@ class SimulatedGateway:
             self._later(self.physics.hop_s, attempt, self._broke)
 
     def site_unreachable(self, name: str) -> None:
-        """Nothing of what a site makes gets through from now on."""
+        """Nothing of what a site makes gets through from now on; it is noticed after a while."""
         for attempt in self._at.get(name, ()):
             if attempt.job is not None and attempt.heard < 0:
                 attempt.site.line.look()
                 attempt.heard = attempt.job.made
+                self._later(self.physics.timeout_s, attempt, self._silent)
+
+    def site_reachable(self, name: str) -> None:
+        """What had to wait gets through."""
+        for attempt in self._at.get(name, ()):
+            attempt.heard = -1
+
+    def _silent(self, attempt: _Attempt) -> None:
+        """Others go on with it; the site does not know, and works on for nobody."""
+        if attempt.open and not attempt.site.reachable:
+            self._close(attempt)
+            self._broke(attempt)
 
     def site_hands_over(self, name: str) -> None:
         """The radio has a site's compute: its answers go on elsewhere, with what they have."""
-        attempts = list(self._at.get(name, ()))
-        for attempt in attempts:
-            assert attempt.job is not None
-            attempt.site.line.look()
-            attempt.site.line.cancel(attempt.job)
-            self._close(attempt)
-            self._later(self.physics.hop_s, attempt, self._go_on_elsewhere)
+        for attempt in list(self._at.get(name, ())):
+            if attempt.open and attempt.job is not None:  # another's end may have let go of it
+                attempt.site.line.look()
+                attempt.site.line.cancel(attempt.job)
+                self._close(attempt)
+                self._later(self.physics.hop_s, attempt, self._go_on_elsewhere)
 
     def _round(self, request: Request) -> None:
         self._try(request, self._order(request))
@@ -251,8 +262,8 @@ class SimulatedGateway:
                 return None
             request.made = 0
         cost = package.slowness if package is not None else 1.0
-        prompt, tokens = request.prompt_tokens + request.made, request.tokens - request.made
-        prefill, tokens = prompt * self.physics.prefill_factor, max(1, tokens)
+        prompt, tokens = request.prompt_tokens + request.made, max(1, request.tokens - request.made)
+        prefill = prompt * self.physics.prefill_factor
         return Job(
             service=attempt.replica,
             first_work=cost * (prefill + 1),
@@ -282,6 +293,8 @@ class SimulatedGateway:
         attempt.open = False
 
     def _answered(self, attempt: _Attempt) -> None:
+        if not attempt.open:
+            return
         self._close(attempt)
         arrived = attempt.site.reachable
         back_s = self.back_s() if self.back_s else self.physics.hop_s

@@ -280,7 +280,12 @@ class TwinWorld:
             for one in self._below(site) if isinstance(fault, CutOff) else [site]:
                 one.fall_out_of_reach()
                 self.gateway.site_unreachable(one.name)
-                self.simulation.after(fault.for_s, one.come_within_reach)
+                self.simulation.after(fault.for_s, partial(self._reach_again, one))
+
+    def _reach_again(self, site: SimulatedSite) -> None:
+        site.come_within_reach()
+        if site.reachable:
+            self.gateway.site_reachable(site.name)
 
     def site(self, name: str) -> SimulatedSite:
         """A site by name.
