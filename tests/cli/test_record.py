@@ -1,6 +1,7 @@
 """`aigrid up --record DIR`, load, and what the twin makes of it."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from aigrid.twin.mirror.prediction import predict
 from aigrid.twin.mirror.recorded import read_run
 from tests.cli.conftest import spawn
 
-REQUESTS = 240
+# Enough for its first third to teach something, on a fast machine too.
+REQUESTS, PAUSE_S = 480, 0.03
 
 
 def send_load(data: Path) -> None:
@@ -32,6 +34,7 @@ def send_load(data: Path) -> None:
         )
         if number % 2 == 0:
             list(answer)
+        time.sleep(PAUSE_S)
 
     with (
         openai.OpenAI(base_url=client.base_url, api_key=client.api_key, max_retries=0) as api,
