@@ -43,15 +43,21 @@ def test_every_request_is_answered_whatever_fails():
 LONG = {"service": "chat", "requests_per_s": 1.0, "tokens": 400}
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_what_breaks_in_the_middle_goes_on_elsewhere_with_its_tokens(stream):
+def answered_under(fault, stream):
+    """Long answers at each site, all of them whole; a fault befalls the hub in their middle."""
     grid = TwinGrid(city())
     grid.advance(5.0)
     requests = [grid.world.request(Demand(**LONG, stream=stream)) for _ in range(6)]
     grid.advance(0.5)
-    grid.world.inject(Crash(kind="crash", site="hub", at_s=0.0))
+    grid.world.inject(fault)
     grid.advance(20.0)
     assert {request.status for request in requests} == {"answered"}
+    return requests
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_breaks_in_the_middle_goes_on_elsewhere_with_its_tokens(stream):
+    requests = answered_under(Crash(kind="crash", site="hub", at_s=0.0), stream)
     moved = [request for request in requests if request.resumes]
     assert 0 < len(moved) < 6 and {request.resumes for request in moved} == {1}
     assert all(0 < request.made < 400 and request.site != "hub" for request in moved)
@@ -74,15 +80,9 @@ def test_what_nobody_goes_on_with_ends_in_time(stream, status):
 
 
 def silence(for_s):
-    """A long stream at each site; then the hub is out of reach for a while."""
-    grid = TwinGrid(city())
-    grid.advance(5.0)
-    requests = [grid.world.request(Demand(**LONG, stream=True)) for _ in range(6)]
-    grid.advance(0.5)
-    grid.world.inject(Silence(kind="silence", site="hub", at_s=0.0, for_s=for_s))
-    grid.advance(20.0)
-    assert {request.status for request in requests} == {"answered"}
-    return requests
+    """The hub is out of reach for a while."""
+    fault = Silence(kind="silence", site="hub", at_s=0.0, for_s=for_s)
+    return answered_under(fault, stream=True)
 
 
 def test_a_site_that_falls_silent_is_left_with_the_tokens_that_came_before():

@@ -85,7 +85,7 @@ class Lines:
     def stage(self, name: str, total: int) -> None:
         """Say so."""
         self._name, self._total, self._done, self._first = name, total, 0, 0
-        self._began_s = self._told_s = time.monotonic()
+        self._told_s = time.monotonic()
         note(name)
 
     def advance(self, n: int = 1, **facts: Fact) -> None:

@@ -86,6 +86,13 @@ class _Attempt:
     seen_work: float = 0.0
     heard: int = -1
 
+    @property
+    def came(self) -> int:
+        """Tokens that got through."""
+        if self.heard >= 0 or self.job is None:
+            return max(self.heard, 0)
+        return self.job.made
+
 
 @dataclass(slots=True)
 class SimulatedGateway:
@@ -339,9 +346,8 @@ class SimulatedGateway:
 
     def _go_on_elsewhere(self, attempt: _Attempt) -> None:
         """With the tokens that came through; only so often for one answer."""
-        request, job = attempt.request, attempt.job
-        came = 0 if job is None else job.made if attempt.heard < 0 else attempt.heard
-        if came:
+        request = attempt.request
+        if came := attempt.came:
             self._note_first(attempt, self.physics.hop_s)
             request.made += came
             request.resumes += 1
